@@ -1,0 +1,93 @@
+"""What every implementation of the stub refuses, in one set of words.
+
+Fabric's peer refuses these (``tx_simulator.go``, ``query_executor.go`` of 3.1) with texts of its own. The shim and the
+in-memory ledger both raise the errors made here, so that a contract cannot tell one from the other.
+"""
+
+from __future__ import annotations
+
+from befl.rules.errors import BeflError
+
+
+def check_key(key: str) -> None:
+    """Refuse a key that Fabric cannot hold.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-G-013`` for an empty key.
+    """
+    if not key:
+        raise BeflError("BEFL-G-013", "an empty key cannot be written", "Name the record.")
+
+
+def check_value(key: str, value: bytes) -> None:
+    """Refuse a value that cannot be put.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-G-013`` for an empty one: Fabric would delete the key instead.
+    """
+    if not value:
+        raise BeflError(
+            "BEFL-G-013", f"an empty value cannot be put under {key!r}", "Write at least one byte, or delete the key."
+        )
+
+
+def check_event_name(name: str) -> None:
+    """Refuse an event without a name.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-G-013``.
+    """
+    if not name:
+        raise BeflError("BEFL-G-013", "an event needs a name", "Name the event.")
+
+
+def check_page_size(page_size: int) -> None:
+    """Refuse a page of no entries, which a peer would take for a request without pages.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-G-013``.
+    """
+    if page_size < 1:
+        raise BeflError("BEFL-G-013", f"a page of {page_size} entries cannot be read", "Ask for one entry or more.")
+
+
+def write_after_page() -> BeflError:
+    """Make the refusal of a write in a transaction that made a paginated query (``BEFL-G-012``)."""
+    return BeflError(
+        "BEFL-G-012",
+        "the transaction has made a paginated query, so it cannot write",
+        "Evaluate the query, or read the keys one by one.",
+    )
+
+
+def page_after_write() -> BeflError:
+    """Make the refusal of a paginated query in a transaction that has written (``BEFL-G-012``)."""
+    return BeflError(
+        "BEFL-G-012",
+        "the transaction has written, so it cannot make a paginated query",
+        "Evaluate the query, or read the keys one by one.",
+    )
+
+
+def private_value_missing(collection: str, key: str) -> BeflError:
+    """Make the refusal of a read whose private value is not at this peer yet (``BEFL-G-010``, retryable)."""
+    return BeflError(
+        "BEFL-G-010",
+        f"the value of {key!r} in collection {collection!r} has not reached this peer yet",
+        "Try again; the peer fetches it from the others.",
+    )
+
+
+def unknown_collection(collection: str) -> BeflError:
+    """Make the refusal of a collection that the chaincode definition does not name (``BEFL-G-014``)."""
+    return BeflError(
+        "BEFL-G-014", f"there is no collection {collection!r}", "The chaincode definition names the collections."
+    )
