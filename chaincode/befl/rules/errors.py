@@ -41,41 +41,43 @@ _TABLE: Final = (
     Code(
         "BEFL-G-010",
         "A private value has not reached this peer yet",
-        "The ledger holds the value's hash, but the peer that was asked does not hold the value: gossip has not brought it,\n"
-        "or the peers that hold it are down. The same action succeeds once the value is there; befl tries again by itself.\n"
-        "When it lasts: `befl network status` says which peers are up.",
+        "The ledger holds the value's hash, but the peer that was asked does not hold the value: gossip has not "
+        "brought it, or the peers that hold it are down. The same action succeeds once the value is there; befl "
+        "tries again by itself. When it lasts: `befl network status` says which peers are up.",
         retryable=True,
     ),
     Code(
         "BEFL-G-012",
         "A paginated query in a transaction that writes",
-        "Fabric refuses writes in a transaction that made a paginated query, and paginated queries in one that wrote: their\n"
-        "result could not be checked at commit. List with an evaluate call, or read the keys one by one.",
+        "Fabric refuses writes in a transaction that made a paginated query, and paginated queries in one that "
+        "wrote: their result could not be checked at commit. List with an evaluate call, or read the keys one by "
+        "one.",
     ),
     Code(
         "BEFL-G-013",
         "An empty key, value, event name or page",
-        "In Fabric an empty value is a deletion and an empty key does not exist, so neither can be written; an event has a\n"
-        "name, and a page at least one entry. Write at least one byte, or delete the key.",
+        "In Fabric an empty value is a deletion and an empty key does not exist, so neither can be written; an "
+        "event has a name, and a page at least one entry. Write at least one byte, or delete the key.",
     ),
     Code(
         "BEFL-G-014",
         "No such private data collection",
-        "The chaincode definition of the channel does not name this collection. The collections are fixed when the definition\n"
-        "is committed: `updates` and `models`.",
+        "The chaincode definition of the channel does not name this collection. The collections are fixed when the "
+        "definition is committed: `updates` and `models`.",
     ),
     Code(
         "BEFL-G-020",
         "Another transaction came first",
-        "What the transaction had read was written by another one that was ordered before it (Fabric: MVCC_READ_CONFLICT or\n"
-        "PHANTOM_READ_CONFLICT). Nothing was changed. Read the state again, and submit again if it is still wanted.",
+        "What the transaction had read was written by another one that was ordered before it (Fabric: "
+        "MVCC_READ_CONFLICT or PHANTOM_READ_CONFLICT). Nothing was changed. Read the state again, and submit again "
+        "if it is still wanted.",
         retryable=True,
     ),
     Code(
         "BEFL-G-021",
         "The transaction id stands on the ledger already",
-        "The same signed transaction was sent twice (Fabric: DUPLICATE_TXID). The first copy decides; the second changed\n"
-        "nothing. Ask for the commit status of the transaction id.",
+        "The same signed transaction was sent twice (Fabric: DUPLICATE_TXID). The first copy decides; the second "
+        "changed nothing. Ask for the commit status of the transaction id.",
     ),
     # --- M: model and update ----------------------------------------------------------------------------------
     # --- N: network -------------------------------------------------------------------------------------------
