@@ -39,11 +39,84 @@ _TABLE: Final = (
     # --- C: configuration and data ----------------------------------------------------------------------------
     # --- G: gateway and ledger --------------------------------------------------------------------------------
     Code(
+        "BEFL-G-001",
+        "Something did not happen in time",
+        "befl asked again and again whether something had happened (a process ready, a leader elected, a transaction "
+        "ordered) and the time allowed for it is over. The message names what it was. Look at the process it names "
+        "(befl network status, befl network logs); on a slow machine allow more time.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-002",
+        "The gateway peer cannot be reached",
+        "No connection to the institution's own peer: it is not running, the address in the connection profile is wrong, "
+        "or one side does not accept the other's TLS certificate. See befl network status; compare the profile's peer "
+        "address and TLS CA with the peer's; the user's folder needs tls/client.crt issued by the institution's TLS CA.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-003",
+        "The ledger did not answer in time",
+        "A step (evaluate, endorse, submit, commit status) passed its deadline. After endorse nothing has happened. After "
+        "submit or commit status the transaction may still be ordered: ask for its status by its id, never send the same "
+        "intention again as a new proposal before that.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-004",
+        "Endorsers gave different results",
+        "Peers simulated the same proposal on different states of the ledger, because one of them is a block behind, or runs "
+        "other chaincode. A new proposal a moment later normally succeeds; if it never does, compare heights and code "
+        "digests in befl network status.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-005",
+        "The endorsers did not endorse",
+        "A peer answered with an error that is not one of the chaincode's own; the message and the per-endorser details hold "
+        "the peer's words. Typical: the identity is not accepted on this channel, an argument is malformed, the chaincode "
+        "crashed. Nothing was written.",
+    ),
+    Code(
+        "BEFL-G-006",
+        "The ordering service did not take the transaction",
+        "The transaction was endorsed, but no orderer accepted it: no Raft leader yet, orderers down, or too few of them for a "
+        "majority. The same signed envelope may be sent again. See befl network status for the leader.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-007",
+        "The commit status could not be read",
+        "The transaction was handed to the ordering service and the peer could not tell what became of it. Ask again for the "
+        "status of this transaction id; do not send a new proposal before the answer is known.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-008",
+        "Committed but invalid",
+        "The transaction is in a block and every peer marked it invalid, so it wrote nothing. The validation code says why: "
+        "ENDORSEMENT_POLICY_FAILURE (too few institutions endorsed), EXPIRED_CHAINCODE (the chaincode definition changed), "
+        "BAD_CREATOR_SIGNATURE and others of Fabric's TxValidationCode.",
+    ),
+    Code(
+        "BEFL-G-009",
+        "Internal error in the chaincode",
+        "The chaincode raised something that is no refusal: a mistake in befl. Nothing was written. The traceback is in the "
+        "log of the chaincode server (befl network logs); please report it with the transaction id.",
+    ),
+    Code(
         "BEFL-G-010",
         "A private value has not reached this peer yet",
         "The ledger holds the value's hash, but the peer that was asked does not hold the value: gossip has not "
         "brought it, or the peers that hold it are down. The same action succeeds once the value is there; befl "
         "tries again by itself. When it lasts: `befl network status` says which peers are up.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-011",
+        "The proposal's timestamp is too far from the endorser's clock",
+        "The submitter sets a transaction's time, so each endorser refuses one that differs from its own clock by more than "
+        "the consortium's tolerance. Check that the clocks of the submitting host and of the endorser's host are right (NTP).",
         retryable=True,
     ),
     Code(
@@ -66,6 +139,37 @@ _TABLE: Final = (
         "definition is committed: `updates` and `models`.",
     ),
     Code(
+        "BEFL-G-015",
+        "The peer refused a ledger request of the chaincode",
+        "The peer answered a read or write of the chaincode with an error that has no code of its own; the message holds the "
+        "peer's words.",
+    ),
+    Code(
+        "BEFL-G-016",
+        "The chaincode is not available at an endorser yet",
+        "The peer has no approved definition of the chaincode, not its package, or no connection to its server. It lasts "
+        "until the institution has approved the definition and its chaincode server is up; see befl network status.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-G-017",
+        "Too large for the ledger",
+        "A value of the ledger is at most 64 MiB, and a message 100 MiB: Fabric's limit cannot be raised. Choose a smaller "
+        "model, fewer bits a parameter, or the exchange as carrier.",
+    ),
+    Code(
+        "BEFL-G-018",
+        "Text that the ledger cannot hold",
+        "An argument or a key is not UTF-8, or a part of a composite key holds U+0000 or U+10FFFF, which Fabric keeps for itself. "
+        "Choose another name.",
+    ),
+    Code(
+        "BEFL-G-019",
+        "The collection is closed to the caller",
+        "memberOnlyRead or memberOnlyWrite: the submitter's institution is not a member of the private data collection. A new "
+        "institution becomes a member with a new chaincode definition.",
+    ),
+    Code(
         "BEFL-G-020",
         "Another transaction came first",
         "What the transaction had read was written by another one that was ordered before it (Fabric: "
@@ -78,6 +182,61 @@ _TABLE: Final = (
         "The transaction id stands on the ledger already",
         "The same signed transaction was sent twice (Fabric: DUPLICATE_TXID). The first copy decides; the second "
         "changed nothing. Ask for the commit status of the transaction id.",
+    ),
+    Code(
+        "BEFL-G-022",
+        "The connection profile cannot be used",
+        "The file is missing, is no JSON, or lacks what is needed: client.organization, organizations.NAME.mspid and peers, "
+        "peers.NAME.url (grpcs://host:port) and tlsCACerts. The message names the place. befl network up writes one "
+        "per institution: DIR/ORG/connection.json.",
+    ),
+    Code(
+        "BEFL-G-023",
+        "The identity cannot be used",
+        "The MSP folder or the TLS folder of a user lacks a file, or a file is no PEM. Expected are msp/signcerts/*.pem, "
+        "msp/keystore/* (one key) and tls/{ca.crt,client.crt,client.key}. Enrol again, or name the right folder.",
+    ),
+    Code(
+        "BEFL-G-024",
+        "The private key does not belong to the certificate",
+        "The key in keystore/ (or tls/client.key) is another one than the certificate certifies, probably left over from an "
+        "earlier enrolment. Keep the pair that belongs together, or enrol again.",
+    ),
+    Code(
+        "BEFL-G-025",
+        "The certificate is not valid now",
+        "The certificate has expired or is not valid yet by this machine's clock. Renew it (enrol again); if it was issued "
+        "just now, compare clocks.",
+    ),
+    Code(
+        "BEFL-G-026",
+        "The chaincode server's configuration cannot be used",
+        "python -m befl.shim --config FILE wants a JSON object with chaincode_id, address, certificate, key, client_ca, "
+        "code_digest, time_tolerance_s, log_level. The message names the field.",
+    ),
+    Code(
+        "BEFL-G-027",
+        "This chaincode server has other code than the consortium agreed",
+        "The chaincode definition carries a digest of the code of rules, primitives, contracts and shim; the installed befl "
+        "has another one. Install the version of befl that the consortium approved.",
+    ),
+    Code(
+        "BEFL-G-028",
+        "The chaincode server cannot listen",
+        "Another process holds the address, or it is not an address of this machine. Stop the other process or change the "
+        "address; a chaincode server of an earlier version must be on an address of its own.",
+    ),
+    Code(
+        "BEFL-G-029",
+        "The stream of events broke",
+        "The peer ended the stream for a reason that reconnecting does not cure; the message holds the peer's words. Start "
+        "again from the last event that was handled: none is lost.",
+    ),
+    Code(
+        "BEFL-G-030",
+        "The gateway peer refused the request",
+        "The peer does not accept the identity for this channel (unknown CA, wrong MSP id, expired or revoked certificate, "
+        "missing role), or does not know the channel. The message holds the peer's words.",
     ),
     # --- M: model and update ----------------------------------------------------------------------------------
     # --- N: network -------------------------------------------------------------------------------------------

@@ -1,1 +1,1 @@
-"""TODO"""
+"""Fabric's chaincode protocol in Python, and the chaincode server."""

@@ -1,0 +1,1 @@
+"""The Fabric Gateway client API in Python."""
