@@ -49,60 +49,62 @@ _TABLE: Final = (
     Code(
         "BEFL-G-002",
         "The gateway peer cannot be reached",
-        "No connection to the institution's own peer: it is not running, the address in the connection profile is wrong, "
-        "or one side does not accept the other's TLS certificate. See befl network status; compare the profile's peer "
-        "address and TLS CA with the peer's; the user's folder needs tls/client.crt issued by the institution's TLS CA.",
+        "No connection to the institution's own peer: it is not running, the address in the connection profile is "
+        "wrong, or one side does not accept the other's TLS certificate. See befl network status; compare the "
+        "profile's peer address and TLS CA with the peer's; the user's folder needs tls/client.crt issued by the "
+        "institution's TLS CA.",
         retryable=True,
     ),
     Code(
         "BEFL-G-003",
         "The ledger did not answer in time",
-        "A step (evaluate, endorse, submit, commit status) passed its deadline. After endorse nothing has happened. After "
-        "submit or commit status the transaction may still be ordered: ask for its status by its id, never send the same "
-        "intention again as a new proposal before that.",
+        "A step (evaluate, endorse, submit, commit status) passed its deadline. After endorse nothing has "
+        "happened. After submit or commit status the transaction may still be ordered: ask for its status by its "
+        "id, never send the same intention again as a new proposal before that.",
         retryable=True,
     ),
     Code(
         "BEFL-G-004",
         "Endorsers gave different results",
-        "Peers simulated the same proposal on different states of the ledger, because one of them is a block behind, or runs "
-        "other chaincode. A new proposal a moment later normally succeeds; if it never does, compare heights and code "
-        "digests in befl network status.",
+        "Peers simulated the same proposal on different states of the ledger, because one of them is a block "
+        "behind, or runs other chaincode. A new proposal a moment later normally succeeds; if it never does, "
+        "compare heights and code digests in befl network status.",
         retryable=True,
     ),
     Code(
         "BEFL-G-005",
         "The endorsers did not endorse",
-        "A peer answered with an error that is not one of the chaincode's own; the message and the per-endorser details hold "
-        "the peer's words. Typical: the identity is not accepted on this channel, an argument is malformed, the chaincode "
-        "crashed. Nothing was written.",
+        "A peer answered with an error that is not one of the chaincode's own; the message and the per-endorser "
+        "details hold the peer's words. Typical: the identity is not accepted on this channel, an argument is "
+        "malformed, the chaincode crashed. Nothing was written.",
     ),
     Code(
         "BEFL-G-006",
         "The ordering service did not take the transaction",
-        "The transaction was endorsed, but no orderer accepted it: no Raft leader yet, orderers down, or too few of them for a "
-        "majority. The same signed envelope may be sent again. See befl network status for the leader.",
+        "The transaction was endorsed, but no orderer accepted it: no Raft leader yet, orderers down, or too few "
+        "of them for a majority. The same signed envelope may be sent again. See befl network status for the "
+        "leader.",
         retryable=True,
     ),
     Code(
         "BEFL-G-007",
         "The commit status could not be read",
-        "The transaction was handed to the ordering service and the peer could not tell what became of it. Ask again for the "
-        "status of this transaction id; do not send a new proposal before the answer is known.",
+        "The transaction was handed to the ordering service and the peer could not tell what became of it. Ask "
+        "again for the status of this transaction id; do not send a new proposal before the answer is known.",
         retryable=True,
     ),
     Code(
         "BEFL-G-008",
         "Committed but invalid",
-        "The transaction is in a block and every peer marked it invalid, so it wrote nothing. The validation code says why: "
-        "ENDORSEMENT_POLICY_FAILURE (too few institutions endorsed), EXPIRED_CHAINCODE (the chaincode definition changed), "
-        "BAD_CREATOR_SIGNATURE and others of Fabric's TxValidationCode.",
+        "The transaction is in a block and every peer marked it invalid, so it wrote nothing. The validation code "
+        "says why: ENDORSEMENT_POLICY_FAILURE (too few institutions endorsed), EXPIRED_CHAINCODE (the chaincode "
+        "definition changed), BAD_CREATOR_SIGNATURE and others of Fabric's TxValidationCode.",
     ),
     Code(
         "BEFL-G-009",
         "Internal error in the chaincode",
-        "The chaincode raised something that is no refusal: a mistake in befl. Nothing was written. The traceback is in the "
-        "log of the chaincode server (befl network logs); please report it with the transaction id.",
+        "The chaincode raised something that is no refusal: a mistake in befl. Nothing was written. The traceback "
+        "is in the log of the chaincode server (befl network logs); please report it with the transaction id.",
     ),
     Code(
         "BEFL-G-010",
@@ -115,8 +117,9 @@ _TABLE: Final = (
     Code(
         "BEFL-G-011",
         "The proposal's timestamp is too far from the endorser's clock",
-        "The submitter sets a transaction's time, so each endorser refuses one that differs from its own clock by more than "
-        "the consortium's tolerance. Check that the clocks of the submitting host and of the endorser's host are right (NTP).",
+        "The submitter sets a transaction's time, so each endorser refuses one that differs from its own clock by "
+        "more than the consortium's tolerance. Check that the clocks of the submitting host and of the endorser's "
+        "host are right (NTP).",
         retryable=True,
     ),
     Code(
@@ -141,33 +144,34 @@ _TABLE: Final = (
     Code(
         "BEFL-G-015",
         "The peer refused a ledger request of the chaincode",
-        "The peer answered a read or write of the chaincode with an error that has no code of its own; the message holds the "
-        "peer's words.",
+        "The peer answered a read or write of the chaincode with an error that has no code of its own; the "
+        "message holds the peer's words.",
     ),
     Code(
         "BEFL-G-016",
         "The chaincode is not available at an endorser yet",
-        "The peer has no approved definition of the chaincode, not its package, or no connection to its server. It lasts "
-        "until the institution has approved the definition and its chaincode server is up; see befl network status.",
+        "The peer has no approved definition of the chaincode, not its package, or no connection to its server. "
+        "It lasts until the institution has approved the definition and its chaincode server is up; see befl "
+        "network status.",
         retryable=True,
     ),
     Code(
         "BEFL-G-017",
         "Too large for the ledger",
-        "A value of the ledger is at most 64 MiB, and a message 100 MiB: Fabric's limit cannot be raised. Choose a smaller "
-        "model, fewer bits a parameter, or the exchange as carrier.",
+        "A value of the ledger is at most 64 MiB, and a message 100 MiB: Fabric's limit cannot be raised. Choose "
+        "a smaller model, fewer bits a parameter, or the exchange as carrier.",
     ),
     Code(
         "BEFL-G-018",
         "Text that the ledger cannot hold",
-        "An argument or a key is not UTF-8, or a part of a composite key holds U+0000 or U+10FFFF, which Fabric keeps for itself. "
-        "Choose another name.",
+        "An argument or a key is not UTF-8, or a part of a composite key holds U+0000 or U+10FFFF, which Fabric "
+        "keeps for itself. Choose another name.",
     ),
     Code(
         "BEFL-G-019",
         "The collection is closed to the caller",
-        "memberOnlyRead or memberOnlyWrite: the submitter's institution is not a member of the private data collection. A new "
-        "institution becomes a member with a new chaincode definition.",
+        "memberOnlyRead or memberOnlyWrite: the submitter's institution is not a member of the private data "
+        "collection. A new institution becomes a member with a new chaincode definition.",
     ),
     Code(
         "BEFL-G-020",
@@ -186,60 +190,131 @@ _TABLE: Final = (
     Code(
         "BEFL-G-022",
         "The connection profile cannot be used",
-        "The file is missing, is no JSON, or lacks what is needed: client.organization, organizations.NAME.mspid and peers, "
-        "peers.NAME.url (grpcs://host:port) and tlsCACerts. The message names the place. befl network up writes one "
-        "per institution: DIR/ORG/connection.json.",
+        "The file is missing, is no JSON, or lacks what is needed: client.organization, organizations.NAME.mspid "
+        "and peers, peers.NAME.url (grpcs://host:port) and tlsCACerts. The message names the place. befl network "
+        "up writes one per institution: DIR/ORG/connection.json.",
     ),
     Code(
         "BEFL-G-023",
         "The identity cannot be used",
-        "The MSP folder or the TLS folder of a user lacks a file, or a file is no PEM. Expected are msp/signcerts/*.pem, "
-        "msp/keystore/* (one key) and tls/{ca.crt,client.crt,client.key}. Enrol again, or name the right folder.",
+        "The MSP folder or the TLS folder of a user lacks a file, or a file is no PEM. Expected are "
+        "msp/signcerts/*.pem, msp/keystore/* (one key) and tls/{ca.crt,client.crt,client.key}. Enrol again, or "
+        "name the right folder.",
     ),
     Code(
         "BEFL-G-024",
         "The private key does not belong to the certificate",
-        "The key in keystore/ (or tls/client.key) is another one than the certificate certifies, probably left over from an "
-        "earlier enrolment. Keep the pair that belongs together, or enrol again.",
+        "The key in keystore/ (or tls/client.key) is another one than the certificate certifies, probably left "
+        "over from an earlier enrolment. Keep the pair that belongs together, or enrol again.",
     ),
     Code(
         "BEFL-G-025",
         "The certificate is not valid now",
-        "The certificate has expired or is not valid yet by this machine's clock. Renew it (enrol again); if it was issued "
-        "just now, compare clocks.",
+        "The certificate has expired or is not valid yet by this machine's clock. Renew it (enrol again); if it "
+        "was issued just now, compare clocks.",
     ),
     Code(
         "BEFL-G-026",
         "The chaincode server's configuration cannot be used",
-        "python -m befl.shim --config FILE wants a JSON object with chaincode_id, address, certificate, key, client_ca, "
-        "code_digest, time_tolerance_s, log_level. The message names the field.",
+        "python -m befl.shim --config FILE wants a JSON object with chaincode_id, address, certificate, key, "
+        "client_ca, code_digest, time_tolerance_s, log_level. The message names the field.",
     ),
     Code(
         "BEFL-G-027",
         "This chaincode server has other code than the consortium agreed",
-        "The chaincode definition carries a digest of the code of rules, primitives, contracts and shim; the installed befl "
-        "has another one. Install the version of befl that the consortium approved.",
+        "The chaincode definition carries a digest of the code of rules, primitives, contracts and shim; the "
+        "installed befl has another one. Install the version of befl that the consortium approved.",
     ),
     Code(
         "BEFL-G-028",
         "The chaincode server cannot listen",
-        "Another process holds the address, or it is not an address of this machine. Stop the other process or change the "
-        "address; a chaincode server of an earlier version must be on an address of its own.",
+        "Another process holds the address, or it is not an address of this machine. Stop the other process or "
+        "change the address; a chaincode server of an earlier version must be on an address of its own.",
     ),
     Code(
         "BEFL-G-029",
         "The stream of events broke",
-        "The peer ended the stream for a reason that reconnecting does not cure; the message holds the peer's words. Start "
-        "again from the last event that was handled: none is lost.",
+        "The peer ended the stream for a reason that reconnecting does not cure; the message holds the peer's "
+        "words. Start again from the last event that was handled: none is lost.",
     ),
     Code(
         "BEFL-G-030",
         "The gateway peer refused the request",
-        "The peer does not accept the identity for this channel (unknown CA, wrong MSP id, expired or revoked certificate, "
-        "missing role), or does not know the channel. The message holds the peer's words.",
+        "The peer does not accept the identity for this channel (unknown CA, wrong MSP id, expired or revoked "
+        "certificate, missing role), or does not know the channel. The message holds the peer's words.",
     ),
     # --- M: model and update ----------------------------------------------------------------------------------
     # --- N: network -------------------------------------------------------------------------------------------
+    Code(
+        "BEFL-N-001",
+        "No Go tool chain to build Fabric with",
+        "befl builds Fabric's programs from source, once. There is no `go` command on PATH and none in this Python "
+        "environment. `pip install 'befl[go]'` brings one; or install Fabric 3.0 or newer and fabric-ca yourself and set "
+        "BEFL_FABRIC_BIN to their folder.",
+    ),
+    Code(
+        "BEFL-N-002",
+        "Building Fabric failed",
+        "The message holds the last words of the Go tool chain. A build needs a Go module proxy (GOPROXY) or a filled module "
+        "cache, a C compiler for fabric-ca, and 1 GB of free disk in the cache folder (BEFL_CACHE). A failed build leaves "
+        "nothing behind: the next one starts afresh.",
+    ),
+    Code(
+        "BEFL-N-003",
+        "These Fabric programs cannot be used",
+        "The folder that BEFL_FABRIC_BIN names lacks a program, or the peer there is older than 3.0 (2.5 does not know the "
+        "channel capability V3_0), or the release's core.yaml and orderer.yaml are not beside it. Name another folder, or unset "
+        "BEFL_FABRIC_BIN so that befl builds its own.",
+    ),
+    Code(
+        "BEFL-N-004",
+        "The topology does not hold together",
+        "Each value is well formed, but together they make no network: two institutions with one MSP ID, one port twice, a "
+        "reserved name. The message names the field.",
+    ),
+    Code(
+        "BEFL-N-005",
+        "Another command works on this network folder",
+        "Two `befl network` commands on one folder would undo each other's work, so the second one stops. Wait for the first, "
+        "or end it.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-N-006",
+        "A port is taken",
+        "Ports of orderers and peers stand in the channel configuration, so a network keeps the ports it was made with. "
+        "Another process listens on one of them. End that process (`ss -ltnp` names it), or make a new network "
+        "(`befl network down --purge`, then up).",
+    ),
+    Code(
+        "BEFL-N-007",
+        "A Fabric command failed",
+        "The message names the command and its last words. When it speaks of a connection, see `befl network status` and the "
+        "logs in DIR/<institution>/logs.",
+    ),
+    Code(
+        "BEFL-N-008",
+        "A process of the network does not stay up",
+        "The supervisor started it and it ended again. The message holds the last lines of its log; the whole log is in "
+        "DIR/<institution>/logs. `befl network up` again resumes once the cause is gone.",
+    ),
+    Code(
+        "BEFL-N-009",
+        "There is no network in this folder",
+        "The folder has no network.toml. `befl network up --network DIR` makes one; BEFL_NETWORK names the default folder.",
+    ),
+    Code(
+        "BEFL-N-010",
+        "The folder belongs to something else",
+        "`befl network up` makes a network only in a folder that is absent or empty, and `down --purge` removes only a folder "
+        "that is a network. Name another folder.",
+    ),
+    Code(
+        "BEFL-N-011",
+        "The network in this folder is another one",
+        "The institutions or the topology asked for differ from those the network was made with; institutions join a running "
+        "consortium by a channel update, never by `up`. Leave the option out to resume, or name another folder.",
+    ),
     # --- T: task and round ------------------------------------------------------------------------------------
 )
 
