@@ -1,0 +1,638 @@
+"""A ledger in memory with Fabric's semantics: endorse now, order later, check at commit what was read.
+
+One :class:`MemoryLedger` is a channel with one peer and one chaincode. It follows Fabric 3.1 where a contract could
+tell the difference:
+
+* Simulation (``txmgr/tx_simulator.go``, ``query_executor.go``): reads come from committed state, never from the
+  transaction's own writes; they are recorded with versions; the refusals are those of the peer.
+* Validation (``validation/validator.go``): transaction by transaction within a block, first the transaction id, then
+  keys (MVCC), then ranges (phantoms), then the hashes of private keys. An invalid transaction stays in its block and
+  changes nothing.
+* Ranges reach the chaincode in batches of a hundred (``chaincode/chaincode_support.go``); what was fetched counts as
+  read.
+
+There are no endorsement policies here and no time tolerance: those are the network's and the shim's.
+"""
+
+from __future__ import annotations
+
+import bisect
+import enum
+import hashlib
+import itertools
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Final
+
+from befl.contracts import refusals
+from befl.contracts.stub import KV, Chaincode, Creator, composite_range
+from befl.ledger.rwset import RangeRead, ReadSet, Version, WriteSet, digest
+from befl.rules import canonical
+from befl.rules.errors import BeflError
+
+_BATCH: Final = 100
+
+
+class ValidationCode(enum.Enum):
+    """What became of an ordered transaction; the names are Fabric's ``TxValidationCode``."""
+
+    VALID = "VALID"
+    MVCC_READ_CONFLICT = "MVCC_READ_CONFLICT"
+    PHANTOM_READ_CONFLICT = "PHANTOM_READ_CONFLICT"
+    DUPLICATE_TXID = "DUPLICATE_TXID"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """A chaincode event of a valid transaction.
+
+    Parameters
+    ----------
+    block : int
+        Number of the block.
+    txid : str
+        The transaction.
+    name : str
+        The event's name.
+    payload : bytes
+        What the contract gave.
+    """
+
+    block: int
+    txid: str
+    name: str
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Endorsed:
+    """A simulated transaction that waits to be ordered: nothing has changed yet.
+
+    Parameters
+    ----------
+    txid : str
+        64 lower-case hex digits.
+    timestamp : int
+        The proposal's, in milliseconds since 1970-01-01 UTC.
+    creator : Creator
+        Who proposed it.
+    function : str
+        The contract and its function, as in ``TaskContract:Publish``.
+    args : tuple of str
+        Its arguments.
+    result : bytes
+        What the chaincode returned.
+    reads : ReadSet
+        What it saw.
+    writes : WriteSet
+        What it wants to change, private values included.
+    event : tuple of (str, bytes) or None
+        Name and payload of its event.
+    """
+
+    txid: str
+    timestamp: int
+    creator: Creator
+    function: str
+    args: tuple[str, ...]
+    result: bytes
+    reads: ReadSet
+    writes: WriteSet
+    event: tuple[str, bytes] | None
+
+    @property
+    def read_set(self) -> bytes:
+        """The read set in canonical form."""
+        return self.reads.canonical()
+
+    @property
+    def write_set(self) -> bytes:
+        """The write set in canonical form: private keys and values are hashes."""
+        return self.writes.canonical()
+
+
+@dataclass(frozen=True, slots=True)
+class Transaction:
+    """An ordered transaction, as a replay needs it.
+
+    Parameters
+    ----------
+    txid, timestamp, creator, function, args, result, event
+        As in :class:`Endorsed`.
+    read_set, write_set : bytes
+        In canonical form.
+    code : ValidationCode
+        What became of it.
+    """
+
+    txid: str
+    timestamp: int
+    creator: Creator
+    function: str
+    args: tuple[str, ...]
+    result: bytes
+    event: tuple[str, bytes] | None
+    read_set: bytes
+    write_set: bytes
+    code: ValidationCode
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """One block.
+
+    Parameters
+    ----------
+    number : int
+        From 1 on: block 0 of a channel is its configuration.
+    transactions : tuple of Transaction
+        Valid and invalid ones, in order.
+    """
+
+    number: int
+    transactions: tuple[Transaction, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A valid transaction.
+
+    Parameters
+    ----------
+    result : bytes
+        What the chaincode returned.
+    txid : str
+        The transaction.
+    block : int
+        Number of its block.
+    """
+
+    result: bytes
+    txid: str
+    block: int
+
+
+@dataclass(slots=True)
+class _State:
+    """Committed key-value pairs with versions, and their keys in order."""
+
+    values: dict[str, tuple[bytes, Version]] = field(default_factory=dict)
+    keys: list[str] = field(default_factory=list)
+
+    def get(self, key: str) -> bytes:
+        entry = self.values.get(key)
+        return b"" if entry is None else entry[0]
+
+    def version(self, key: str) -> Version | None:
+        entry = self.values.get(key)
+        return None if entry is None else entry[1]
+
+    def write(self, key: str, value: bytes | None, version: Version) -> None:
+        if value is None:
+            if self.values.pop(key, None) is not None:
+                del self.keys[bisect.bisect_left(self.keys, key)]
+            return
+        if key not in self.values:
+            bisect.insort(self.keys, key)
+        self.values[key] = (value, version)
+
+    def range(self, start: str, end: str, *, include_end: bool = False) -> Iterator[str]:
+        first = bisect.bisect_left(self.keys, start)
+        last = (bisect.bisect_right if include_end else bisect.bisect_left)(self.keys, end)
+        return itertools.islice(self.keys, first, last)
+
+    def read(self, keys: Iterable[str]) -> tuple[tuple[str, Version], ...]:
+        return tuple((key, self.values[key][1]) for key in keys)
+
+
+class _Committed:
+    """What is committed: the public state, the private values, and what validation sees of them."""
+
+    def __init__(self, collections: Sequence[str]) -> None:
+        self.public = _State()
+        self.private = {name: _State() for name in collections}
+        self.hashed = {name: _State() for name in collections}  # key: SHA-256 in hex; value: SHA-256
+        self.missing: set[tuple[str, str]] = set()
+
+    def collection(self, name: str) -> _State:
+        if name not in self.private:
+            raise refusals.unknown_collection(name)
+        return self.private[name]
+
+
+class MemoryLedger:
+    """A channel in memory that runs one chaincode.
+
+    Parameters
+    ----------
+    chaincode : Chaincode
+        What runs, as on a peer: once a transaction.
+    channel : str
+        The channel's name.
+    collections : sequence of str
+        The private data collections of the chaincode definition.
+    clock : callable, optional
+        Milliseconds since 1970-01-01 UTC, for proposals that name no time; the machine's clock unless given.
+
+    Notes
+    -----
+    Safe to use from several threads: one call runs at a time. Transaction ids follow from the channel, the caller's
+    institution and the order of the calls, so the same calls make the same ledger.
+    """
+
+    def __init__(
+        self,
+        chaincode: Chaincode,
+        *,
+        channel: str = "befl",
+        collections: Sequence[str] = ("updates", "models"),
+        clock: Callable[[], int] | None = None,
+    ) -> None:
+        self._chaincode = chaincode
+        self._channel = channel
+        self._clock = clock or (lambda: time.time_ns() // 1_000_000)
+        self._lock = threading.RLock()
+        self._calls = {"evaluate": 0, "endorse": 0}
+        self._committed = _Committed(collections)
+        self._txids: set[str] = set()
+        self._blocks: list[Block] = []
+
+    @property
+    def blocks(self) -> tuple[Block, ...]:
+        """All blocks so far, the first one (number 1) first."""
+        with self._lock:
+            return tuple(self._blocks)
+
+    @property
+    def height(self) -> int:
+        """Number of the last block; 0 when there is none."""
+        with self._lock:
+            return len(self._blocks)
+
+    def state(self) -> dict[str, bytes]:
+        """Return a copy of the public state, in key order."""
+        with self._lock:
+            public = self._committed.public
+            return {key: public.get(key) for key in public.keys}
+
+    def private_state(self, collection: str) -> dict[str, bytes]:
+        """Return a copy of a private collection, in key order."""
+        with self._lock:
+            private = self._committed.collection(collection)
+            return {key: private.get(key) for key in private.keys}
+
+    def evaluate(
+        self,
+        caller: Creator,
+        function: str,
+        *args: str,
+        transient: Mapping[str, bytes] | None = None,
+        timestamp: int | None = None,
+    ) -> bytes:
+        """Run a transaction for its result only.
+
+        Raises
+        ------
+        BeflError
+            The chaincode's or the ledger's refusal.
+        """
+        return self._simulate("evaluate", caller, function, args, transient, timestamp, None).result
+
+    def endorse(
+        self,
+        caller: Creator,
+        function: str,
+        *args: str,
+        transient: Mapping[str, bytes] | None = None,
+        timestamp: int | None = None,
+        txid: str | None = None,
+    ) -> Endorsed:
+        """Run a transaction and keep what it read and wants to write; nothing changes.
+
+        Raises
+        ------
+        BeflError
+            The chaincode's or the ledger's refusal; ``BEFL-G-021`` for a ``txid`` that was ordered before.
+        """
+        return self._simulate("endorse", caller, function, args, transient, timestamp, txid)
+
+    def commit(self, endorsed: Endorsed | Iterable[Endorsed]) -> list[ValidationCode]:
+        """Order transactions as one block, validate them one after another, and apply the valid ones.
+
+        Returns
+        -------
+        list of ValidationCode
+            One for each, in order. An invalid transaction changes nothing.
+
+        Raises
+        ------
+        ValueError
+            When there is no transaction: an orderer cuts no empty block.
+        """
+        envelopes = [endorsed] if isinstance(endorsed, Endorsed) else list(endorsed)
+        if not envelopes:
+            raise ValueError("a block holds at least one transaction")
+        with self._lock:
+            number = len(self._blocks) + 1
+            # Fabric: whatever an earlier transaction of the block touched is in conflict, even when nothing changed
+            touched: set[tuple[str | None, str]] = set()
+            transactions = []
+            for index, envelope in enumerate(envelopes):
+                code = self._validate(envelope, touched)
+                self._txids.add(envelope.txid)
+                if code is ValidationCode.VALID:
+                    self._apply(envelope.writes, Version(number, index), touched)
+                transactions.append(
+                    Transaction(
+                        envelope.txid,
+                        envelope.timestamp,
+                        envelope.creator,
+                        envelope.function,
+                        envelope.args,
+                        envelope.result,
+                        envelope.event,
+                        envelope.read_set,
+                        envelope.write_set,
+                        code,
+                    )
+                )
+            self._blocks.append(Block(number, tuple(transactions)))
+            return [transaction.code for transaction in transactions]
+
+    def submit(
+        self,
+        caller: Creator,
+        function: str,
+        *args: str,
+        transient: Mapping[str, bytes] | None = None,
+        timestamp: int | None = None,
+        txid: str | None = None,
+    ) -> Submitted:
+        """Endorse a transaction and commit it in a block of its own.
+
+        Raises
+        ------
+        BeflError
+            The refusal of :meth:`endorse`.
+        """
+        with self._lock:
+            endorsed = self.endorse(caller, function, *args, transient=transient, timestamp=timestamp, txid=txid)
+            self.commit_valid(endorsed)
+            return Submitted(endorsed.result, endorsed.txid, len(self._blocks))
+
+    def commit_valid(self, endorsed: Endorsed) -> None:
+        """Commit one transaction in a block of its own, and refuse to go on when it is invalid.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-G-020`` after a conflict, ``BEFL-G-021`` for a transaction id that was ordered before.
+        """
+        (code,) = self.commit(endorsed)
+        if code is ValidationCode.DUPLICATE_TXID:
+            raise _duplicate(endorsed.txid)
+        if code is not ValidationCode.VALID:
+            raise BeflError(
+                "BEFL-G-020",
+                f"{endorsed.function}: transaction {endorsed.txid} is invalid: {code.value}",
+                "Read the state again, and submit again if it is still wanted.",
+            )
+
+    def events(self, since_block: int = 0) -> list[Event]:
+        """Return the events of valid transactions, in order, from block ``since_block`` on."""
+        return [
+            Event(block.number, transaction.txid, *transaction.event)
+            for block in self.blocks[max(since_block - 1, 0) :]
+            for transaction in block.transactions
+            if transaction.code is ValidationCode.VALID and transaction.event is not None
+        ]
+
+    @contextmanager
+    def private_data_missing(self, collection: str, key: str) -> Iterator[None]:
+        """Act inside the block as a peer that gossip has not brought this private value yet.
+
+        Reading the value is then ``BEFL-G-010``; its hash can be read, as on a real peer.
+        """
+        with self._lock:
+            self._committed.missing.add((collection, key))
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._committed.missing.discard((collection, key))
+
+    def _simulate(
+        self,
+        kind: str,
+        caller: Creator,
+        function: str,
+        args: tuple[str, ...],
+        transient: Mapping[str, bytes] | None,
+        timestamp: int | None,
+        txid: str | None,
+    ) -> Endorsed:
+        with self._lock:
+            self._calls[kind] += 1
+            if txid is None:
+                seed = [kind, self._channel, self._calls[kind], caller.msp_id, function]
+                txid = hashlib.sha256(canonical.dumps(seed)).hexdigest()
+            elif txid in self._txids:
+                raise _duplicate(txid)
+            stub = _MemoryStub(
+                self._committed,
+                self._channel,
+                txid,
+                caller,
+                function,
+                args,
+                transient or {},
+                self._clock() if timestamp is None else timestamp,
+            )
+            result = self._chaincode.invoke(stub)
+            stub.close()
+            return Endorsed(
+                txid,
+                stub.get_tx_timestamp(),
+                caller,
+                function,
+                args,
+                result,
+                stub.reads,
+                stub.writes,
+                stub.event,
+            )
+
+    def _validate(self, envelope: Endorsed, touched: set[tuple[str | None, str]]) -> ValidationCode:
+        if envelope.txid in self._txids:
+            return ValidationCode.DUPLICATE_TXID
+        for key, version in envelope.reads.public.items():
+            if (None, key) in touched or self._committed.public.version(key) != version:
+                return ValidationCode.MVCC_READ_CONFLICT
+        for entry in envelope.reads.ranges:
+            keys = self._committed.public.range(entry.start, entry.end, include_end=not entry.exhausted)
+            if self._committed.public.read(keys) != entry.reads:
+                return ValidationCode.PHANTOM_READ_CONFLICT
+        for collection, keys_read in envelope.reads.private.items():
+            for hashed, version in keys_read.items():
+                if (collection, hashed) in touched or self._committed.hashed[collection].version(hashed) != version:
+                    return ValidationCode.MVCC_READ_CONFLICT
+        return ValidationCode.VALID
+
+    def _apply(self, writes: WriteSet, version: Version, touched: set[tuple[str | None, str]]) -> None:
+        for key, value in writes.public.items():
+            self._committed.public.write(key, value, version)
+            touched.add((None, key))
+        for collection, entries in writes.private.items():
+            for key, value in entries.items():
+                hashed = digest(key)
+                self._committed.private[collection].write(key, value, version)
+                self._committed.hashed[collection].write(
+                    hashed, None if value is None else hashlib.sha256(value).digest(), version
+                )
+                touched.add((collection, hashed))
+
+
+class _MemoryStub:
+    """The stub of one simulation: reads committed state, collects reads and writes."""
+
+    def __init__(
+        self,
+        committed: _Committed,
+        channel: str,
+        txid: str,
+        creator: Creator,
+        function: str,
+        args: Sequence[str],
+        transient: Mapping[str, bytes],
+        timestamp: int,
+    ) -> None:
+        self._committed = committed
+        self._channel = channel
+        self._txid = txid
+        self._creator = creator
+        self._function = function
+        self._args = args
+        self._transient = dict(transient)
+        self._timestamp = timestamp
+        self._paged = False
+        self._ranges: list[_Range] = []
+        self.reads = ReadSet()
+        self.writes = WriteSet()
+        self.event: tuple[str, bytes] | None = None
+
+    def close(self) -> None:
+        """Put down what the ranges showed, once it is known how far each was read."""
+        self.reads.ranges.extend(entry.seen() for entry in self._ranges)
+
+    def get_function_and_parameters(self) -> tuple[str, list[str]]:
+        return self._function, list(self._args)
+
+    def get_tx_id(self) -> str:
+        return self._txid
+
+    def get_channel_id(self) -> str:
+        return self._channel
+
+    def get_tx_timestamp(self) -> int:
+        return self._timestamp
+
+    def get_creator(self) -> Creator:
+        return self._creator
+
+    def get_transient(self) -> Mapping[str, bytes]:
+        return self._transient
+
+    def get_state(self, key: str) -> bytes:
+        public = self._committed.public
+        self.reads.public.setdefault(key, public.version(key))
+        return public.get(key)
+
+    def put_state(self, key: str, value: bytes) -> None:
+        self._before_write(key)
+        refusals.check_value(key, value)
+        self.writes.public[key] = bytes(value)
+
+    def del_state(self, key: str) -> None:
+        self._before_write(key)
+        self.writes.public[key] = None
+
+    def get_state_by_partial_composite_key(self, object_type: str, attributes: Sequence[str]) -> Iterator[KV]:
+        entry = _Range(self._committed.public, *composite_range(object_type, attributes))
+        self._ranges.append(entry)
+        return iter(entry)
+
+    def get_state_by_partial_composite_key_with_pagination(
+        self, object_type: str, attributes: Sequence[str], page_size: int, bookmark: str
+    ) -> tuple[list[KV], str]:
+        refusals.check_page_size(page_size)
+        if self.writes:
+            raise refusals.page_after_write()
+        self._paged = True
+        start, end = composite_range(object_type, attributes)
+        public = self._committed.public
+        keys = list(itertools.islice(public.range(bookmark or start, end), page_size + 1))
+        page = [KV(key, public.get(key)) for key in keys[:page_size]]
+        # Fabric notes a page as if the range ended with it: ordered as a transaction, it is a phantom conflict
+        self.reads.ranges.append(RangeRead(bookmark or start, end, exhausted=True, reads=public.read(keys[:page_size])))
+        return page, keys[page_size] if len(keys) > page_size else ""
+
+    def get_private_data(self, collection: str, key: str) -> bytes:
+        private = self._committed.collection(collection)
+        if (collection, key) in self._committed.missing and private.version(key):
+            raise refusals.private_value_missing(collection, key)
+        self._read_hashed(collection, key)
+        return private.get(key)
+
+    def get_private_data_hash(self, collection: str, key: str) -> bytes:
+        self._committed.collection(collection)
+        self._read_hashed(collection, key)
+        return self._committed.hashed[collection].get(digest(key))
+
+    def put_private_data(self, collection: str, key: str, value: bytes) -> None:
+        self._committed.collection(collection)
+        self._before_write(key)
+        refusals.check_value(key, value)
+        self.writes.private.setdefault(collection, {})[key] = bytes(value)
+
+    def set_event(self, name: str, payload: bytes) -> None:
+        refusals.check_event_name(name)
+        self.event = (name, bytes(payload))
+
+    def _before_write(self, key: str) -> None:
+        refusals.check_key(key)
+        if self._paged:
+            raise refusals.write_after_page()
+
+    def _read_hashed(self, collection: str, key: str) -> None:
+        hashed = digest(key)
+        version = self._committed.hashed[collection].version(hashed)
+        self.reads.private.setdefault(collection, {}).setdefault(hashed, version)
+
+
+class _Range:
+    """One range, fetched in batches; what was fetched is what was read."""
+
+    def __init__(self, state: _State, start: str, end: str) -> None:
+        self._state = state
+        self._start, self._end = start, end
+        self._keys = list(state.range(start, end))
+        # a peer fills a batch and looks one entry further, to know whether there is more
+        self._asked = 1 + _BATCH
+
+    def __iter__(self) -> Iterator[KV]:
+        for index, key in enumerate(self._keys):
+            if index == self._asked - 1:
+                self._asked += _BATCH
+            yield KV(key, self._state.get(key))
+
+    def seen(self) -> RangeRead:
+        exhausted = len(self._keys) < self._asked
+        reads = self._state.read(self._keys[: self._asked])
+        return RangeRead(self._start, self._end if exhausted else reads[-1][0], exhausted, reads)
+
+
+def _duplicate(txid: str) -> BeflError:
+    return BeflError("BEFL-G-021", f"transaction {txid} was ordered before", "Ask for its commit status.")
