@@ -36,7 +36,69 @@ class Code:
 
 _TABLE: Final = (
     # --- A: authorisation -------------------------------------------------------------------------------------
+    Code(
+        "BEFL-A-001",
+        "The identity has not the role",
+        "Each institution's CA gives its identities the attribute befl.role (issuer, trainer, operator, auditor). The "
+        "transaction wants another role than the certificate has. Use an identity with that role, or have the "
+        "institution's CA register one and enrol it with the attribute.",
+    ),
+    Code(
+        "BEFL-A-002",
+        "The institution does not take part in the task",
+        "Only trainers that were selected may open, submit, close, report and finish. Whoever has not applied in time, or "
+        "was not drawn, can take part in the next task.",
+    ),
+    Code(
+        "BEFL-A-003",
+        "The institution is not invited",
+        "The task's participants.institutions lists MSP IDs and this one is not among them. Ask the issuer for a task that "
+        "invites it.",
+    ),
+    Code(
+        "BEFL-A-004",
+        "Only the institution that published the task may do this",
+        "A task is cancelled by an issuer of the institution that published it.",
+    ),
+    Code(
+        "BEFL-A-005",
+        "The submitter's certificate cannot be read",
+        "The certificate of the transaction is no X.509 certificate, or its attribute extension is malformed. Enrol the "
+        "identity with a Fabric CA, attributes included.",
+    ),
     # --- C: configuration and data ----------------------------------------------------------------------------
+    Code(
+        "BEFL-C-001",
+        "Not canonical JSON",
+        "Values on the ledger are JSON in one form only: sorted keys, no spaces, no floating point (decimals are text). "
+        "befl's own commands write it; a program of your own can use befl.rules.canonical.dumps.",
+    ),
+    Code(
+        "BEFL-C-002",
+        "A key that is not known",
+        "The file has a key that this version does not know; the message names it and the hint lists those that are known "
+        "in its table. Often it is a slip of spelling, or a key that stands in the wrong table.",
+    ),
+    Code(
+        "BEFL-C-003",
+        "A key is missing",
+        "The file lacks a key that has no default; the message names it, the hint says what it must be.",
+    ),
+    Code(
+        "BEFL-C-004",
+        "A value that cannot be",
+        "The message names the key, what it must be and what was found.",
+    ),
+    Code(
+        "BEFL-C-005",
+        "The file is not valid TOML",
+        "The message gives line and column. TOML wants text in quotes and tables in [brackets]; see https://toml.io.",
+    ),
+    Code(
+        "BEFL-C-006",
+        "A file cannot be read or written",
+        "The message names the file and the system's reason: it is missing, is a folder, or may not be read by this user.",
+    ),
     # --- G: gateway and ledger --------------------------------------------------------------------------------
     Code(
         "BEFL-G-001",
@@ -244,6 +306,58 @@ _TABLE: Final = (
         "certificate, missing role), or does not know the channel. The message holds the peer's words.",
     ),
     # --- M: model and update ----------------------------------------------------------------------------------
+    Code(
+        "BEFL-M-001",
+        "Bytes of another length than the model wants",
+        "An update has four bytes a parameter, a model eight. The sender trained another model than the task's: compare "
+        "app, settings and columns.",
+    ),
+    Code(
+        "BEFL-M-002",
+        "Parameters that are not finite or too large",
+        "Training has produced NaN, infinity or values beyond the range of fixed point. Lower the learning rate, look for "
+        "wrong values in the data, or widen the range with fewer scale_bits.",
+    ),
+    Code(
+        "BEFL-M-003",
+        "A sum that could be inexact",
+        "The aggregate must be exact: at most 128 updates, weights from 1 to 2^24, values within 2^30. Whatever lies beyond "
+        "is refused, never wrapped around.",
+    ),
+    Code(
+        "BEFL-M-004",
+        "An update beyond the clip",
+        "A value of the update is larger than the task's aggregation.clip allows. befl's agent cuts its updates; whoever "
+        "sent this one used something else.",
+    ),
+    Code(
+        "BEFL-M-005",
+        "Counts that cannot be",
+        "The counts of a report contradict each other or are malformed; the message names the field.",
+    ),
+    Code(
+        "BEFL-M-006",
+        "The model's layout cannot be",
+        "A layout is a list of tensors with different names and at most 6,000,000 values together.",
+    ),
+    Code(
+        "BEFL-M-007",
+        "Bytes do not have the digest they should have",
+        "SHA-256 of the bytes and the digest on the ledger differ: they were altered, or belong to another task or round.",
+    ),
+    Code(
+        "BEFL-M-008",
+        "The reports name different models",
+        "Each trainer makes the new model itself and reports its hash. No hash has a quorum of reports, so the round cannot "
+        "be evaluated. The message says who reported what; the institutions whose hash is wrong run other code or have "
+        "damaged state. befl agent run with an empty state folder computes it anew from the ledger.",
+    ),
+    Code(
+        "BEFL-M-009",
+        "The model folder was altered or is not complete",
+        "A file of the folder is missing or has another SHA-256 than the manifest says, or the manifest another than the "
+        "ledger says. Fetch the model again with befl model fetch.",
+    ),
     # --- N: network -------------------------------------------------------------------------------------------
     Code(
         "BEFL-N-001",
@@ -316,6 +430,60 @@ _TABLE: Final = (
         "consortium by a channel update, never by `up`. Leave the option out to resume, or name another folder.",
     ),
     # --- T: task and round ------------------------------------------------------------------------------------
+    Code(
+        "BEFL-T-001",
+        "A rule that this release does not have",
+        "The task fixes the versions of its rules; this release lacks one. Install the release that the consortium runs.",
+    ),
+    Code(
+        "BEFL-T-002",
+        "Not possible in this state",
+        "Task and round follow a table of states; the message names state and transaction, the hint what is possible.",
+    ),
+    Code(
+        "BEFL-T-003",
+        "Already done",
+        "Each institution applies once a task, submits once and reports once a round. What stands on the ledger is never "
+        "overwritten.",
+    ),
+    Code(
+        "BEFL-T-004",
+        "Another round",
+        "The transaction names a round that is not the task's current one. Read the task again and decide anew.",
+    ),
+    Code(
+        "BEFL-T-005",
+        "Too early",
+        "The step waits for other institutions or for a deadline; the message says for whom and until when.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-T-006",
+        "Too late",
+        "The deadline of the round is over. The agent takes part again in the next round.",
+    ),
+    Code(
+        "BEFL-T-007",
+        "Unknown id",
+        "There is no such task, round, update, report or model on this channel. befl task list shows the tasks.",
+    ),
+    Code(
+        "BEFL-T-008",
+        "Unknown transaction or wrong arguments",
+        "The chaincode has no such function, or it takes another number or kind of arguments. See the reference of "
+        "transactions; a client of another release may be calling.",
+    ),
+    Code(
+        "BEFL-T-009",
+        "The app is another one than the task's",
+        "The application carries the SHA-256 of the app that the institution's operator approved, and the task names another. "
+        "Look at it with befl app show, approve it with befl app approve.",
+    ),
+    Code(
+        "BEFL-T-010",
+        "A task with this id exists",
+        "A task's id comes from its transaction; publish again and it gets another one.",
+    ),
 )
 
 CODES: Final[dict[str, Code]] = {code.id: code for code in _TABLE}

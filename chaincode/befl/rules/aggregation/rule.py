@@ -1,0 +1,19 @@
+"""What every aggregation rule offers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rule(Protocol):
+    """An aggregation rule on fixed-point integers, exact and independent of order."""
+
+    def aggregate(self, updates: Iterable[tuple[NDArray[np.int32], int]], length: int) -> NDArray[np.int64]:
+        """Combine (update, weight) pairs, each update of shape (length,), into the aggregate, shape (length,)."""
+
+    def step(self, aggregate: NDArray[np.int64], weight: int) -> NDArray[np.int64]:
+        """Return what is added to the model, from the aggregate and the sum of the weights."""

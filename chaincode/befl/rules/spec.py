@@ -1,0 +1,270 @@
+"""The task specification: what an issuer writes, what stands on the ledger, what everybody can predict from it.
+
+One dataclass a table of ``TASK.toml``; the reference page is made from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal
+from typing import Any, Final
+
+from befl.rules import aggregation, canonical, modes, schemes
+from befl.rules.errors import BeflError
+from befl.rules.reader import (
+    Boolean,
+    Choice,
+    DecimalText,
+    Duration,
+    Either,
+    Integer,
+    Mapped,
+    Sequence,
+    Table,
+    Text,
+    parse_toml,
+    read,
+    refuse,
+    setting,
+    to_record,
+)
+
+VERSION: Final = "task/1"
+
+MOST_INSTITUTIONS: Final = 128
+MOST_PARAMETERS: Final = 6_000_000
+MOST_SPEC_BYTES: Final = 200_000
+MOST_VALUE_BITS: Final = 30
+
+MSP_ID: Final = Text(
+    most=64, pattern=r"[A-Za-z0-9][A-Za-z0-9.\-]*", expects="an MSP ID (letters, digits, dots and hyphens)"
+)
+_NAME: Final = Text(most=100, pattern=r"[^\x00-\x1f\x7f]+", expects="a name")
+_WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")
+_CELL: Final = Text(most=100, expects="the text of a cell")
+_SCALAR: Final = Either(
+    Boolean(), Either(Integer(-(2**53), 2**53), Either(DecimalText("-1e17", "1e17"), Text(most=1_000)))
+)
+MISSING_TEXTS: Final = ("", "?", "NA", "NaN", "nan")
+
+
+@dataclass(frozen=True)
+class AppSpec:
+    """``[app]``: which training app runs, and its settings."""
+
+    name: str = setting(_WORD, "the training app")
+    settings: Mapping[str, Any] = setting(
+        Mapped(Either(_SCALAR, Sequence(_SCALAR, 0, 100)), 100, key=_WORD),
+        "`[app.settings]`, handed to the app as they are; decimals arrive as text",
+        default={},
+    )
+
+
+@dataclass(frozen=True)
+class Column:
+    """``[data.columns]``: one column of the table that each institution must have."""
+
+    type: str = setting(Choice(("number", "category")), "what the column holds")
+    centre: str = setting(
+        DecimalText("-1e15", "1e15"), "number: subtracted first; also stands in for what is missing", default="0"
+    )
+    spread: str = setting(DecimalText("1e-15", "1e15"), "number: divided by", default="1")
+    values: tuple[str, ...] = setting(
+        Sequence(_CELL, 1, 1_000, unique=True), "category: every value that may occur", default=()
+    )
+    missing: tuple[str, ...] = setting(
+        Sequence(_CELL, 0, 20, unique=True), "texts that mean: not known", default=MISSING_TEXTS
+    )
+
+    def check(self, where: str) -> None:
+        """Hold what one type wants against what the other must not have."""
+        if self.type == "category" and not self.values:
+            raise BeflError(
+                "BEFL-C-003",
+                f"{where}.values: missing",
+                'List every value the column may hold: { type = "category", values = ["0", "1"] }.',
+            )
+        if self.type == "number" and self.values:
+            raise BeflError("BEFL-C-002", f"{where}.values: unknown key for a number")
+        if self.type == "category" and (self.centre, self.spread) != ("0", "1"):
+            raise BeflError("BEFL-C-002", f"{where}: centre and spread belong to numbers")
+        overlap = sorted(set(self.values) & set(self.missing))
+        if overlap:
+            raise refuse(f"{where}.values", "free of texts that mean missing", overlap[0])
+
+
+@dataclass(frozen=True)
+class _ColumnParser:
+    expects: str = '"number", or a table with type = "number" or "category"'
+
+    def __call__(self, value: Any, where: str) -> Column:
+        """Read the short or the long form."""
+        if isinstance(value, str):
+            value = {"type": value}
+        elif not isinstance(value, Mapping):
+            raise refuse(where, self.expects, value)
+        return read(Column, value, where)
+
+
+@dataclass(frozen=True)
+class DataSpec:
+    """``[data]``: what each institution's table must look like; the alias is mapped to a file by its agent."""
+
+    alias: str = setting(_WORD, "the name under which each agent's configuration lists its own file")
+    label: str = setting(_NAME, "the column to predict")
+    columns: Mapping[str, Column] = setting(
+        Mapped(_ColumnParser(), 5_000, key=_NAME), "the columns to predict from, in order of their names"
+    )
+    classes: tuple[str, ...] = setting(
+        Sequence(_CELL, 2, 2, unique=True), "the label's values; the second is the positive class", default=("0", "1")
+    )
+    held_back: int = setting(
+        Integer(1, 90),
+        "per cent of the rows kept for evaluation, by hash of row number and the task's seed",
+        default=20,
+    )
+
+    def check(self, where: str) -> None:
+        """Refuse an empty table and a label among the columns."""
+        if not self.columns:
+            raise refuse(f"{where}.columns", "a table of at least one column", {})
+        if self.label in self.columns:
+            raise refuse(f"{where}.columns", "without the label", self.label)
+
+
+@dataclass(frozen=True)
+class Participants:
+    """``[participants]``: who may take part."""
+
+    institutions: str | tuple[str, ...] = setting(
+        Either(Choice(("any",)), Sequence(MSP_ID, 1, MOST_INSTITUTIONS, unique=True)),
+        '"any", or the MSP IDs that are invited',
+        default="any",
+    )
+    least: int = setting(Integer(1, MOST_INSTITUTIONS), "trainers without which training does not start", default=3)
+    most: int = setting(
+        Integer(1, MOST_INSTITUTIONS), "trainers at most; when so many have applied, training starts", default=8
+    )
+    window: str = setting(
+        Duration("0s", "30d"), "how long applications are waited for while fewer than `most` have come", default="60s"
+    )
+
+    def check(self, where: str) -> None:
+        """Hold the bounds against each other."""
+        if self.most < self.least:
+            raise refuse(f"{where}.most", f"at least {self.least} (participants.least)", self.most)
+        if isinstance(self.institutions, tuple) and len(self.institutions) < self.least:
+            raise refuse(f"{where}.institutions", f"a list of at least {self.least} (least)", len(self.institutions))
+
+
+@dataclass(frozen=True)
+class Rounds:
+    """``[rounds]``: how many, how long, how few may deliver."""
+
+    count: int = setting(Integer(1, 10_000), "rounds to close before the task is finished", default=10)
+    deadline: str = setting(
+        Duration("1s", "30d"), "how long a round waits for updates, and again for reports", default="60s"
+    )
+    quorum: int = setting(
+        Integer(0, MOST_INSTITUTIONS),
+        "updates without which a round is void, and equal reports without which it is not evaluated; "
+        "0 stands for participants.least",
+        default=0,
+    )
+
+
+@dataclass(frozen=True)
+class Aggregation:
+    """``[aggregation]``: how updates become one step of the model."""
+
+    rule: str = setting(Choice(aggregation.RULES.names()), "the aggregation rule")
+    scale_bits: int = setting(Integer(4, 24), "bits after the binary point of a fixed-point value", default=16)
+    clip: str = setting(
+        DecimalText("0.001", "1e6"), "largest absolute change of one parameter in one round; more is cut", default="8"
+    )
+
+    def check(self, where: str) -> None:
+        """Keep every value of an update within 31 bits, so that no sum can overflow."""
+        if Decimal(self.clip) * 2**self.scale_bits > 2**MOST_VALUE_BITS:
+            raise refuse(f"{where}.clip", f"at most 2^{MOST_VALUE_BITS} / 2^scale_bits", self.clip)
+
+
+@dataclass(frozen=True)
+class Privacy:
+    """``[privacy]``: how an update is hidden."""
+
+    scheme: str = setting(
+        Choice(schemes.SCHEMES.names()), 'the privacy scheme; "none" hides nothing from other institutions'
+    )
+
+
+@dataclass(frozen=True)
+class TaskSpec:
+    """A task, as its issuer describes it (``TASK.toml``)."""
+
+    befl: int = setting(Integer(1, 1), "version of this file's form")
+    name: str = setting(_NAME, "what people call the task")
+    mode: str = setting(Choice(modes.MODES.names()), "the mode of training")
+    app: AppSpec = setting(Table(AppSpec), "the training app")
+    data: DataSpec = setting(Table(DataSpec), "the data")
+    participants: Participants = setting(Table(Participants), "who may take part", default=Participants())
+    rounds: Rounds = setting(Table(Rounds), "the rounds", default=Rounds())
+    aggregation: Aggregation = setting(Table(Aggregation), "the aggregation rule")
+    privacy: Privacy = setting(Table(Privacy), "the privacy scheme")
+
+    def check(self, where: str) -> None:
+        """Hold the tables against each other."""
+        del where
+        if self.rounds.quorum > self.participants.least:
+            raise refuse("rounds.quorum", f"at most {self.participants.least} (participants.least)", self.rounds.quorum)
+
+    @property
+    def quorum(self) -> int:
+        """Updates without which a round is void."""
+        return self.rounds.quorum or self.participants.least
+
+    def rules(self) -> dict[str, str]:
+        """Return the newest version of each rule that the task uses: fixed on the ledger when it is published."""
+        return {
+            "task": VERSION,
+            "mode": modes.MODES.newest(self.mode),
+            "aggregation": aggregation.RULES.newest(self.aggregation.rule),
+            "scheme": schemes.SCHEMES.newest(self.privacy.scheme),
+            "draw": "draw/1",
+            "metrics": "binary/1",
+        }
+
+
+def from_toml(data: bytes, what: str = "TASK.toml") -> TaskSpec:
+    """Read a task specification that a person wrote.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-002`` to ``BEFL-C-005``; the message names the field.
+    """
+    return read(TaskSpec, parse_toml(data, what))
+
+
+def from_record(record: Any) -> TaskSpec:
+    """Read a task specification from its form on the ledger; raises like :func:`from_toml`."""
+    return read(TaskSpec, record)
+
+
+def from_json(text: str) -> TaskSpec:
+    """Read a task specification from canonical JSON.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-001`` not canonical, ``BEFL-C-004`` too large, and as :func:`from_toml`.
+    """
+    if len(text) > MOST_SPEC_BYTES:
+        raise refuse("the task specification", f"at most {MOST_SPEC_BYTES} bytes", f"{len(text)} bytes")
+    return from_record(canonical.loads(text))
+
+
+def to_json(spec: TaskSpec) -> str:
+    """Return the canonical JSON of a specification."""
+    return canonical.dumps(to_record(spec)).decode()

@@ -1,0 +1,125 @@
+"""What everybody sees of a task: the one answer by which contracts decide and agents predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+from befl.rules import spec as specs
+
+
+@dataclass(frozen=True)
+class RoundView:
+    """One round.
+
+    Parameters
+    ----------
+    number : int
+        From 1.
+    state : str
+        ``open``, ``closed``, ``void`` or ``evaluated``.
+    opened_ms, deadline_ms : int
+        When it opened and until when updates are taken, milliseconds since 1970.
+    closed_ms : int
+        When it was closed or found void; 0 before.
+    report_deadline_ms : int
+        Until when every report is waited for; 0 before it is closed.
+    updates, reports : tuple of str
+        MSP IDs that have delivered.
+    record : dict
+        The round's record as it stands on the ledger.
+    """
+
+    number: int
+    state: str
+    opened_ms: int
+    deadline_ms: int
+    closed_ms: int
+    report_deadline_ms: int
+    updates: tuple[str, ...]
+    reports: tuple[str, ...]
+    record: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+@dataclass(frozen=True)
+class TaskView:
+    """One task with its current round.
+
+    Parameters
+    ----------
+    id : str
+        The task's id.
+    state : str
+        ``published``, ``running``, ``finished`` or ``cancelled``.
+    spec : TaskSpec
+        What was published.
+    published_ms : int
+        When.
+    applicants, roster : tuple of str
+        MSP IDs, sorted; the roster is empty until training starts.
+    done : int
+        Rounds closed with an aggregate and evaluated.
+    round : RoundView or None
+        The current round.
+    record : dict
+        The task's record as it stands on the ledger.
+    """
+
+    id: str
+    state: str
+    spec: specs.TaskSpec
+    published_ms: int
+    applicants: tuple[str, ...]
+    roster: tuple[str, ...]
+    done: int
+    round: RoundView | None
+    record: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+
+def make(
+    task: dict[str, Any],
+    applicants: list[str],
+    current: dict[str, Any] | None,
+    updates: list[str],
+    reports: list[str],
+) -> TaskView:
+    """Make the view from records."""
+    return TaskView(
+        id=task["id"],
+        state=task["state"],
+        spec=specs.from_record(task["spec"]),
+        published_ms=task["published_ms"],
+        applicants=tuple(applicants),
+        roster=tuple(task["roster"]),
+        done=task["done"],
+        round=None
+        if current is None
+        else RoundView(
+            number=current["round"],
+            state=current["state"],
+            opened_ms=current["opened_ms"],
+            deadline_ms=current["deadline_ms"],
+            closed_ms=current["closed_ms"],
+            report_deadline_ms=current["report_deadline_ms"],
+            updates=tuple(updates),
+            reports=tuple(reports),
+            record=current,
+        ),
+        record=task,
+    )
+
+
+def to_record(view: TaskView) -> dict[str, Any]:
+    """Return the JSON form of a view: the records and who has delivered."""
+    return {
+        "task": view.record,
+        "applicants": list(view.applicants),
+        "round": view.round.record if view.round else None,
+        "updates": list(view.round.updates) if view.round else [],
+        "reports": list(view.round.reports) if view.round else [],
+    }
+
+
+def from_record(record: dict[str, Any]) -> TaskView:
+    """Read the JSON form that :func:`to_record` made."""
+    return make(record["task"], record["applicants"], record["round"], record["updates"], record["reports"])
