@@ -7,6 +7,7 @@ of Fabric's own shims.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 from fabric_protos.common import common_pb2
@@ -27,6 +28,10 @@ Ask = Callable[[int, bytes], bytes]
 
 class PeerError(Exception):
     """The peer answered a request with ERROR; the text is the peer's."""
+
+
+class StreamEndedError(Exception):
+    """The peer is gone; the transaction's result interests nobody any more."""
 
 
 class TransactionStub:
@@ -65,9 +70,7 @@ class TransactionStub:
         try:
             self._arguments: Final[list[str]] = [argument.decode() for argument in arguments]
         except UnicodeDecodeError:
-            raise BeflError(
-                "BEFL-G-018", "an argument is not UTF-8 text", "Binary data travels as transient."
-            ) from None
+            raise BeflError("BEFL-G-018", "an argument is not UTF-8", "Binary data travels as transient.") from None
         self.event: Any = None
 
     # --- the transaction ------------------------------------------------------------------------------------------
@@ -196,7 +199,8 @@ class TransactionStub:
                 response = chaincode_shim_pb2.QueryResponse.FromString(answer)
         finally:
             if open_id and not self._closed:
-                self._request(Message.QUERY_STATE_CLOSE, chaincode_shim_pb2.QueryStateClose(id=open_id), "", "")
+                with suppress(StreamEndedError, BeflError):  # the peer closes by itself what is open at the end
+                    self._request(Message.QUERY_STATE_CLOSE, chaincode_shim_pb2.QueryStateClose(id=open_id), "", "")
 
     def _request(self, kind: int, request: Any, collection: str, key: str) -> bytes:
         if self._closed:
