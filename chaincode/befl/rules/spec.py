@@ -71,7 +71,7 @@ class Column:
     )
     spread: str = setting(DecimalText("1e-15", "1e15"), "number: divided by", default="1")
     values: tuple[str, ...] = setting(
-        Sequence(_CELL, 1, 1_000, unique=True), "category: every value that may occur", default=()
+        Sequence(_CELL, 0, 1_000, unique=True), "category: every value that may occur", default=()
     )
     missing: tuple[str, ...] = setting(
         Sequence(_CELL, 0, 20, unique=True), "texts that mean: not known", default=MISSING_TEXTS
@@ -199,7 +199,7 @@ class Privacy:
     )
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class TaskSpec:
     """A task, as its issuer describes it (``TASK.toml``)."""
 

@@ -1,0 +1,47 @@
+"""The chaincode ``befl``: several contracts, called as Fabric names them (``TaskContract:Publish``)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+from befl.contracts import model, task
+from befl.contracts import round as rounds
+from befl.contracts.context import Context, Transaction
+from befl.contracts.stub import Stub
+from befl.rules.errors import BeflError
+
+CONTRACTS: Final[Mapping[str, Mapping[str, Transaction]]] = {
+    "TaskContract": task.TRANSACTIONS,
+    "RoundContract": rounds.TRANSACTIONS,
+    "ModelContract": model.TRANSACTIONS,
+}
+
+
+class BeflChaincode:
+    """Dispatches a transaction to its contract; implements ``befl.contracts.stub.Chaincode``."""
+
+    def invoke(self, stub: Stub) -> bytes:
+        """Run one transaction.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-T-008`` for an unknown function or a wrong number of arguments, ``BEFL-A-001`` for a caller without
+            the role, and whatever the transaction refuses.
+        """
+        name, arguments = stub.get_function_and_parameters()
+        contract, _, function = name.partition(":")
+        transaction = CONTRACTS.get(contract, {}).get(function)
+        if transaction is None:
+            raise BeflError("BEFL-T-008", f"there is no transaction {name[:80]!r}")
+        if len(arguments) != len(transaction.arguments):
+            raise BeflError(
+                "BEFL-T-008",
+                f"{name} takes {len(transaction.arguments)} arguments ({', '.join(transaction.arguments)}), "
+                f"not {len(arguments)}",
+            )
+        context = Context(stub)
+        if transaction.role is not None:
+            context.require_role(transaction.role)
+        return transaction.run(context, *arguments)

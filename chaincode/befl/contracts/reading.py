@@ -1,0 +1,71 @@
+"""Reading a task: its view, as the rules want it, from the records of one round."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from befl.contracts.context import Context, number_key, task_id
+from befl.rules import view as views
+from befl.rules.errors import BeflError
+from befl.rules.modes import MODES, Mode
+from befl.rules.view import TaskView
+
+
+def load(context: Context, task: str, *, mine: str | None = None) -> TaskView:
+    """Read a task's view.
+
+    Parameters
+    ----------
+    context : Context
+        The transaction.
+    task : str
+        The task's id.
+    mine : str or None
+        With an MSP ID only that institution's own keys are read, so that parallel submissions do not meet.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-T-007`` when there is no such task.
+    """
+    record = context.require("task", task_id(task))
+    if record["state"] == "published":
+        return views.make(record, _applicants(context, record["id"], mine), None, [], [])
+    if record["round"] == 0:
+        return views.make(record, [], None, [], [])
+    current = context.require("round", record["id"], number_key(record["round"]))
+    members = [msp_id for msp_id in record["roster"] if mine in (None, msp_id)]
+
+    def delivered(kind: str) -> list[str]:
+        return list(deliveries(context, kind, record["id"], record["round"], members))
+
+    updates = delivered("update") if current["state"] == "open" else list(current["updates"])
+    reports = [] if current["state"] == "open" else delivered("report")
+    return views.make(record, record["roster"], current, updates, reports)
+
+
+def deliveries(
+    context: Context, kind: str, task: str, number: int, members: Iterable[str]
+) -> dict[str, dict[str, Any]]:
+    """Read the records of one kind, ``update`` or ``report``, of those members that have delivered."""
+    found = ((msp_id, context.read(kind, task, number_key(number), msp_id)) for msp_id in members)
+    return {msp_id: record for msp_id, record in found if record is not None}
+
+
+def mode_of(view: TaskView) -> Mode:
+    """Return the rules of the task's mode, in the version that it fixed."""
+    return MODES[view.record["rules"]["mode"]]
+
+
+def current_record(view: TaskView) -> dict[str, Any]:
+    """Return the record of the current round; raises ``BEFL-T-004`` when there is none."""
+    if view.round is None:
+        raise BeflError("BEFL-T-004", f"task {view.id} has no round yet")
+    return view.round.record
+
+
+def _applicants(context: Context, task: str, mine: str | None) -> list[str]:
+    if mine is None:
+        return [item["msp_id"] for item in context.read_below("application", task)]
+    return [mine] if context.read("application", task, mine) is not None else []

@@ -1,0 +1,165 @@
+"""``TaskContract``: tasks and applications."""
+
+from __future__ import annotations
+
+import re
+from typing import Any, Final
+
+from befl.contracts import model
+from befl.contracts import round as rounds
+from befl.contracts.context import Context, Transaction, task_id
+from befl.contracts.reading import load, mode_of
+from befl.rules import canonical, codec, reader
+from befl.rules import spec as specs
+from befl.rules import view as views
+from befl.rules.draw import draw
+from befl.rules.errors import BeflError
+from befl.rules.layout import length, read_layout
+
+_DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+
+
+def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
+    """Publish a task; its id is the first 16 digits of the transaction id. The initial model travels transiently."""
+    wanted = specs.from_json(spec)
+    tensors = read_layout(canonical.loads(layout))
+    if not _DIGEST.fullmatch(app_digest):
+        raise BeflError("BEFL-T-008", "app_digest: must be 64 hex digits")
+    data = context.transient("model")
+    codec.read_model(data, length(tensors))
+    name = context.stub.get_tx_id()[:16]
+    if context.read("task", name) is not None:
+        raise BeflError("BEFL-T-010", f"there is a task {name} already")
+    record = {
+        "app": {"digest": app_digest, "name": wanted.app.name},
+        "contributors": {},
+        "done": 0,
+        "id": name,
+        "issuer": context.caller.msp_id,
+        "kind": "task",
+        "layout": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in tensors],
+        "length": length(tensors),
+        "model": codec.digest(data),
+        "published_ms": context.now_ms,
+        "roster": [],
+        "round": 0,
+        "rules": wanted.rules(),
+        "spec": reader.to_record(wanted),
+        "state": "published",
+        "v": 1,
+    }
+    context.write(record, name)
+    model.keep_bytes(context, name, 0, data)
+    context.announce("Publish", name)
+    return canonical.dumps({"task": name})
+
+
+def apply(context: Context, task: str, app_digest: str) -> bytes:
+    """Apply as a trainer, with the digest of the app that the institution has approved."""
+    msp_id = context.caller.msp_id
+    view = load(context, task, mine=msp_id)
+    mode_of(view).check_apply(view, msp_id)
+    if app_digest != view.record["app"]["digest"]:
+        raise BeflError(
+            "BEFL-T-009", f"{msp_id} has approved {app_digest[:16]}, not {view.record['app']['digest'][:16]}"
+        )
+    record = {
+        "app_digest": app_digest,
+        "applied_ms": context.now_ms,
+        "kind": "application",
+        "msp_id": msp_id,
+        "task": view.id,
+        "v": 1,
+    }
+    context.write(record, view.id, msp_id)
+    context.announce("Apply", view.id)
+    return canonical.dumps({"task": view.id})
+
+
+def open_round(context: Context, task: str) -> bytes:
+    """Open the next round; the first one selects the trainers, a later one evaluates the round before."""
+    view = load(context, task)
+    mode_of(view).check_open(view, context.caller.msp_id, context.now_ms)
+    record = dict(view.record)
+    if view.round is None:
+        record["roster"] = draw(view.id, view.applicants, view.spec.participants.most)
+        start = record["model"]
+    elif view.round.state == "void":
+        start = view.round.record["start"]
+    else:
+        evaluated = rounds.evaluate(context, view)
+        start = evaluated["model"]
+        _count(record, evaluated)
+    record["round"] += 1
+    record["state"] = "running"
+    context.write(record, view.id)
+    rounds.begin(context, view, record["round"], start)
+    context.announce("Open", view.id, record["round"])
+    return canonical.dumps({"round": record["round"], "task": view.id})
+
+
+def finish(context: Context, task: str) -> bytes:
+    """Evaluate the last round and register the final model; its bytes travel transiently and are kept."""
+    view = load(context, task)
+    mode_of(view).check_finish(view, context.caller.msp_id, context.now_ms)
+    evaluated = rounds.evaluate(context, view)
+    record = dict(view.record)
+    _count(record, evaluated)
+    record["state"] = "finished"
+    record["finished_ms"] = context.now_ms
+    context.write(record, view.id)
+    digest = model.register(context, record, evaluated, context.transient("model"))
+    context.announce("Finish", view.id, evaluated["round"])
+    return canonical.dumps({"digest": digest, "task": view.id})
+
+
+def cancel(context: Context, task: str, reason: str) -> bytes:
+    """Cancel a task; what is on the ledger stays there."""
+    view = load(context, task)
+    mode_of(view).task_machine.require(view.id, view.state, "Cancel")
+    if context.caller.msp_id != view.record["issuer"]:
+        raise BeflError("BEFL-A-004", f"task {view.id} was published by {view.record['issuer']}")
+    if not 1 <= len(reason) <= 500:
+        raise BeflError("BEFL-T-008", "reason: must be text of 1 to 500 characters")
+    record = {**view.record, "cancelled_ms": context.now_ms, "reason": reason, "state": "cancelled"}
+    context.write(record, view.id)
+    context.announce("Cancel", view.id)
+    return canonical.dumps({"task": view.id})
+
+
+def view_task(context: Context, task: str) -> bytes:
+    """Answer a task with its current round and who has delivered: all that an agent needs to decide."""
+    return canonical.dumps(views.to_record(load(context, task)))
+
+
+def list_tasks(context: Context, page_size: str, bookmark: str) -> bytes:
+    """Answer a page of tasks."""
+    return context.page("task", (), page_size, bookmark)
+
+
+def list_applications(context: Context, task: str, page_size: str, bookmark: str) -> bytes:
+    """Answer a page of a task's applications."""
+    return context.page("application", (task_id(task),), page_size, bookmark)
+
+
+def _count(record: dict[str, Any], evaluated: dict[str, Any]) -> None:
+    """Add an evaluated round to the task's sums."""
+    record["done"] += 1
+    contributors = {msp_id: dict(item) for msp_id, item in record["contributors"].items()}
+    for msp_id, update in evaluated["updates"].items():
+        item = contributors.setdefault(msp_id, {"rounds": 0, "weight": 0})
+        item["rounds"] += 1
+        item["weight"] += update["weight"]
+    record["contributors"] = contributors
+
+
+TRANSACTIONS: Final = {
+    "Publish": Transaction(publish, ("spec", "app_digest", "layout"), role="issuer", transient=("model",)),
+    "Apply": Transaction(apply, ("task", "app_digest"), role="trainer"),
+    "Open": Transaction(open_round, ("task",), role="trainer"),
+    "Finish": Transaction(finish, ("task",), role="trainer", transient=("model",)),
+    "Cancel": Transaction(cancel, ("task", "reason"), role="issuer"),
+    "View": Transaction(view_task, ("task",)),
+    "List": Transaction(list_tasks, ("page_size", "bookmark")),
+    "Applications": Transaction(list_applications, ("task", "page_size", "bookmark")),
+}
