@@ -11,6 +11,7 @@ from pathlib import Path
 
 from befl.rules.errors import BeflError
 from befl.shim.config import load
+from befl.shim.digest import check_code
 from befl.shim.server import ChaincodeServer
 
 
@@ -27,7 +28,8 @@ def main() -> int:
         logging.basicConfig(
             level=config.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
         )
-        from befl.contracts.chaincode import BeflChaincode  # noqa: PLC0415  # after the digest check of a bad install
+        check_code(config.code_digest)
+        from befl.contracts.chaincode import BeflChaincode  # noqa: PLC0415  # code that was not agreed is not even imported
 
         server = ChaincodeServer(BeflChaincode(), config)
     except BeflError as error:

@@ -8,6 +8,8 @@ import importlib.util
 from pathlib import Path
 from typing import Final
 
+from befl.rules.errors import BeflError
+
 _PACKAGES: Final = ("befl.rules", "befl.primitives", "befl.contracts", "befl.shim")
 _OMITTED: Final = frozenset({"ctx", "kind", "type_comment", "type_ignores"})
 
@@ -29,6 +31,22 @@ def code_digest() -> str:
             code = hashlib.sha256(canonical(path.read_text(encoding="utf-8")).encode()).hexdigest()
             digest.update(f"{name} {code}\n".encode())
     return digest.hexdigest()
+
+
+def check_code(expected: str | None) -> None:
+    """Compare the code that is installed here with what the chaincode definition says.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-G-027``.
+    """
+    if expected is not None and (actual := code_digest()) != expected:
+        raise BeflError(
+            "BEFL-G-027",
+            f"the consortium agreed on code {expected[:16]}…, installed here is {actual[:16]}…",
+            "Install the version of befl that the chaincode definition names.",
+        )
 
 
 def canonical(source: str) -> str:
@@ -69,8 +87,9 @@ def _write(node: ast.AST, parts: list[str]) -> None:
         if isinstance(value, list):
             for item in value:
                 if isinstance(item, ast.AST):
-                    if not _is_text(item):
-                        _write(item, parts)
+                    if _is_text(item):
+                        continue
+                    _write(item, parts)
                 else:
                     parts.append(repr(item))
                 parts.append(",")

@@ -14,7 +14,6 @@ from fabric_protos.peer import chaincode_shim_pb2_grpc
 from befl.contracts.stub import Chaincode
 from befl.rules.errors import BeflError
 from befl.shim.config import ServerConfig, read_pem
-from befl.shim.digest import code_digest
 from befl.shim.stream import PeerStream
 
 _log: Final = logging.getLogger("befl.shim")
@@ -46,8 +45,7 @@ class ChaincodeServer(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ignor
     Raises
     ------
     BeflError
-        ``BEFL-G-026`` for key files that cannot be used, ``BEFL-G-027`` for other code than the consortium agreed,
-        ``BEFL-G-028`` when the address is taken.
+        ``BEFL-G-026`` for key files that cannot be used, ``BEFL-G-028`` when the address is taken.
     """
 
     def __init__(self, chaincode: Chaincode, config: ServerConfig) -> None:
@@ -56,7 +54,6 @@ class ChaincodeServer(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ignor
         self._lock = threading.Lock()
         self._streams: set[PeerStream] = set()
         self._stopping = False
-        check_code(config.code_digest)
         credentials = grpc.ssl_server_credentials(
             [(read_pem(config.key, "key"), read_pem(config.certificate, "certificate"))],
             root_certificates=read_pem(config.client_ca, "client_ca"),
@@ -113,19 +110,3 @@ class ChaincodeServer(chaincode_shim_pb2_grpc.ChaincodeServicer):  # type: ignor
             with self._lock:
                 self._streams.discard(stream)
             _log.info("peer %s disconnected", context.peer())
-
-
-def check_code(expected: str | None) -> None:
-    """Compare the code that is installed here with what the chaincode definition says.
-
-    Raises
-    ------
-    BeflError
-        ``BEFL-G-027``.
-    """
-    if expected is not None and (actual := code_digest()) != expected:
-        raise BeflError(
-            "BEFL-G-027",
-            f"the consortium agreed on code {expected[:16]}…, installed here is {actual[:16]}…",
-            "Install the version of befl that the chaincode definition names.",
-        )

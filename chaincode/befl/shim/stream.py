@@ -138,11 +138,13 @@ class PeerStream:
             self._pool.submit(self._run, key, message)
 
     def _run(self, key: Key, message: Any) -> None:
-        stub: TransactionStub | None = None
         try:
             stub = TransactionStub(message, lambda kind, payload: self._ask(key, kind, payload))
             self._check_time(stub.get_tx_timestamp())
-            result = self._chaincode.invoke(stub)
+            try:
+                result = self._chaincode.invoke(stub)
+            finally:
+                stub.close()
             self._complete(key, _OK, result, stub.event)
         except StreamEndedError:
             _log.debug("%s: the peer is gone", key[1][:8])
@@ -153,8 +155,6 @@ class PeerStream:
             _log.exception("%s: internal error", key[1][:8])
             self._complete(key, _REFUSED, _internal_error(key[1]))
         finally:
-            if stub is not None:
-                stub.close()
             with self._lock:
                 self._running.discard(key)
                 self._lock.notify_all()

@@ -204,7 +204,7 @@ class TransactionStub:
 
     def _request(self, kind: int, request: Any, collection: str, key: str) -> bytes:
         if self._closed:
-            raise PeerError("the transaction has ended")
+            raise BeflError("BEFL-G-015", "the transaction has ended", "A stub serves one transaction.")
         try:
             return self._ask(kind, request.SerializeToString())
         except PeerError as error:
