@@ -1,0 +1,112 @@
+"""Running Fabric's commands, and asking its processes over HTTPS: every failure becomes a coded error."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import ssl
+import subprocess
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from befl.rules.errors import BeflError
+
+_KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
+
+
+def run(
+    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 120, what: str, quiet: bool = True
+) -> str:
+    """Run a command and return its standard output.
+
+    The environment is the given one and nothing of the caller's but PATH and the like, so that a user's own FABRIC_* and
+    CORE_* settings change nothing.
+
+    Parameters
+    ----------
+    argv : sequence of str
+        The command; never a secret, because everybody on the machine can read it.
+    env : mapping, optional
+        Its environment.
+    timeout : float
+        Seconds.
+    what : str
+        What it does, for messages.
+    quiet : bool
+        Whether only the last words of a failure are shown; with False the message holds all its output.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-N-007`` when it fails, does not end in time or cannot be started.
+    """
+    try:
+        done = subprocess.run(
+            list(argv),
+            env={**clean_environment(), **(env or {})},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=timeout,
+            check=False,
+        )
+    except subprocess.TimeoutExpired:
+        raise BeflError("BEFL-N-007", f"{what}: {Path(argv[0]).name} did not end within {timeout:g} s") from None
+    except OSError as error:
+        raise BeflError("BEFL-N-007", f"{what}: {Path(argv[0]).name} cannot be started: {error}") from None
+    if done.returncode:
+        lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
+        shown = [line for line in lines if line.startswith("Error")] or lines[-3:]
+        raise BeflError("BEFL-N-007", f"{what}: {' | '.join(shown if quiet else lines) or f'status {done.returncode}'}")
+    return done.stdout
+
+
+def clean_environment() -> dict[str, str]:
+    """Return what of this process's environment a child may have."""
+    return {name: os.environ[name] for name in _KEPT if name in os.environ}
+
+
+def python_environment() -> dict[str, str]:
+    """Return what a child that is Python needs to find this befl, when it was found by PYTHONPATH."""
+    paths = [path for path in os.environ.get("PYTHONPATH", "").split(os.pathsep) if path]
+    return {"PYTHONPATH": os.pathsep.join(str(Path(path).absolute()) for path in paths)} if paths else {}
+
+
+def tls_context(ca: Path, certificate: Path | None = None, key: Path | None = None) -> ssl.SSLContext:
+    """Make a TLS client that trusts one CA and may show a certificate."""
+    context = ssl.create_default_context(cafile=str(ca))
+    if certificate is not None:
+        context.load_cert_chain(certificate, key)
+    return context
+
+
+def get(host: str, port: int, path: str, context: ssl.SSLContext, timeout: float = 2) -> tuple[int, str]:
+    """Ask a process over HTTPS; return status and body, or status 0 when it does not answer.
+
+    Parameters
+    ----------
+    host, port, path
+        The endpoint.
+    context : ssl.SSLContext
+        See :func:`tls_context`.
+    timeout : float
+        Seconds for each step.
+    """
+    connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException):
+        return 0, ""
+    finally:
+        connection.close()
+
+
+def metric(text: str, name: str, labels: str = "") -> float | None:
+    """Return the value of a metric in Prometheus text, of the first series whose labels contain ``labels``."""
+    for line in text.splitlines():
+        if line.startswith(name) and line[len(name) : len(name) + 1] in ("{", " ") and labels in line:
+            return float(line.rpartition(" ")[2])
+    return None

@@ -1,0 +1,436 @@
+"""A whole consortium on one machine: a loop over what each institution does for itself.
+
+The processes belong to one supervisor (:mod:`befl.network.supervisor`), which outlives ``up``.
+"""
+
+from __future__ import annotations
+
+import concurrent.futures
+import contextlib
+import fcntl
+import os
+import random
+import shutil
+import signal
+import socket
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from befl.gateway import wait
+from befl.network import commands, fabric, files, supervisor
+from befl.network.institution import Member
+from befl.network.layout import Layout
+from befl.network.topology import PORTS, Institution, Topology, dump, make, parse, with_ports
+from befl.rules import version
+from befl.rules.errors import BeflError
+
+Progress = Callable[[str], None]
+
+DEFAULT_NAMES: Final = ("org1", "org2", "org3", "org4")
+_PORTS_FROM: Final = 20_000
+_PORTS_TO: Final = 32_000
+"""Below the range (ip_local_port_range) from which the kernel takes ports of outgoing connections."""
+
+_PROCESSES: Final = {"ca": "ca", "orderer": "orderer", "peer": "peer", "chaincode": "chaincode"}
+_HEALTH: Final = {"ca": "ca_operations", "orderer": "orderer_operations", "peer": "peer_operations"}
+
+
+@dataclass(frozen=True, slots=True)
+class ProcessStatus:
+    """One process of an institution.
+
+    Parameters
+    ----------
+    name : str
+        ``ca``, ``orderer``, ``peer`` or ``chaincode``.
+    state : str
+        ``running``, ``waiting`` (for its next start) or ``stopped``.
+    healthy : bool
+        Whether it answers: its ``/healthz``, for the chaincode server its port.
+    pid : int
+        0 when it does not run.
+    restarts : int
+        How often the supervisor had to start it again.
+    memory_bytes : int
+        Resident memory.
+    address : str
+        Where it listens.
+    """
+
+    name: str
+    state: str
+    healthy: bool
+    pid: int
+    restarts: int
+    memory_bytes: int
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class InstitutionStatus:
+    """One institution: its processes, the height of its peer's ledger (0 when unknown), whether its orderer leads."""
+
+    name: str
+    msp_id: str
+    height: int
+    leader: bool
+    processes: tuple[ProcessStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkStatus:
+    """A network folder.
+
+    Parameters
+    ----------
+    directory : str
+        The folder.
+    running : bool
+        Whether a supervisor keeps it.
+    ready : bool
+        Whether every process of every institution is healthy.
+    supervisor_pid : int
+        0 when none runs.
+    channel, chaincode : str
+        Their names.
+    memory_bytes : int
+        Of all processes and the supervisor.
+    institutions : tuple of InstitutionStatus
+        In order of name.
+    """
+
+    directory: str
+    running: bool
+    ready: bool
+    supervisor_pid: int
+    channel: str
+    chaincode: str
+    memory_bytes: int
+    institutions: tuple[InstitutionStatus, ...]
+
+
+def up(
+    directory: Path | str, topology: Topology | None = None, progress: Progress = lambda _: None
+) -> NetworkStatus:
+    """Make the network of a folder ready: found it, or resume it. What is done already is asked for and left alone.
+
+    Parameters
+    ----------
+    directory : Path
+        Absent, empty, or a network folder.
+    topology : Topology, optional
+        Who takes part; needed at the first time (four institutions when absent). Afterwards it must agree with the folder.
+    progress : callable
+        Gets a line a step.
+
+    Returns
+    -------
+    NetworkStatus
+        Of the network, ready.
+
+    Raises
+    ------
+    BeflError
+        N-001 to N-003 no Fabric, N-005 another command runs, N-006 a port is taken, N-007 a Fabric command failed, N-008 a
+        process does not stay up, N-010 the folder holds something else, N-011 it is another network, G-001 not in time.
+        Whatever this call started is stopped again when it fails or is interrupted, and the next call resumes.
+    """
+    layout = Layout(Path(directory).absolute())
+    programs = fabric.locate(progress)
+    _claim(layout.directory)
+    with _locked(layout):
+        complete = _topology(layout, topology)
+        started = not supervisor.running(layout.directory)
+        if started:
+            _check_ports(complete.institutions)
+            pid = supervisor.start(layout.directory)
+            wait.until(lambda: supervisor.running(layout.directory) == pid, timeout=20, what="the supervisor running")
+        try:
+            _bring_up(complete, layout, programs, progress)
+        except BaseException:
+            if started:
+                progress("stopping what was started")
+                _stop(layout.directory)
+            raise
+    return status(layout.directory)
+
+
+def down(directory: Path | str, *, purge: bool = False) -> bool:
+    """Stop every process of a network; return whether any ran.
+
+    Parameters
+    ----------
+    directory : Path
+        A network folder.
+    purge : bool
+        Whether to remove the folder too, with all keys and the ledger.
+
+    Raises
+    ------
+    BeflError
+        N-005 another command runs, N-009 there is no network.
+    """
+    layout = Layout(Path(directory).absolute())
+    _must_be_network(layout)
+    with _locked(layout):
+        stopped = _stop(layout.directory)
+        if purge:
+            shutil.rmtree(layout.directory)
+    return stopped
+
+
+def status(directory: Path | str) -> NetworkStatus:
+    """Ask every process of a network how it is.
+
+    Raises
+    ------
+    BeflError
+        N-009 there is no network.
+    """
+    layout = Layout(Path(directory).absolute())
+    _must_be_network(layout)
+    topology = parse(layout.topology.read_bytes(), str(layout.topology))
+    pid = supervisor.running(layout.directory)
+    states = supervisor.states(layout.directory) if pid else {}
+    with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
+        institutions = tuple(pool.map(lambda one: _institution_status(layout, topology, one, states), topology.institutions))
+    processes = [process for institution in institutions for process in institution.processes]
+    return NetworkStatus(
+        directory=str(layout.directory),
+        running=pid != 0,
+        ready=pid != 0 and all(process.healthy for process in processes),
+        supervisor_pid=pid,
+        channel=topology.channel.name,
+        chaincode=topology.chaincode.name,
+        memory_bytes=sum(process.memory_bytes for process in processes) + (_memory(pid) if pid else 0),
+        institutions=institutions,
+    )
+
+
+def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progress: Progress) -> None:
+    """Loop over the institutions, step by step; each step of each institution asks before it acts."""
+    from befl.shim.digest import code_digest  # noqa: PLC0415  # reads all chaincode source: only here
+
+    began = time.monotonic()
+    digest = code_digest()
+    definition = files.definition_version(version.__version__, digest)
+    members = [Member(topology, institution, layout, programs) for institution in topology.institutions]
+    founder = members[0]
+
+    def report(line: str) -> None:
+        progress(f"[{time.monotonic() - began:5.1f} s] {line}")
+
+    def look_again() -> None:
+        os.kill(supervisor.running(layout.directory), signal.SIGHUP)
+
+    workers = max(2, 2 * (os.cpu_count() or 1))
+    with (
+        concurrent.futures.ThreadPoolExecutor(max_workers=len(members)) as everybody,
+        concurrent.futures.ThreadPoolExecutor(max_workers=workers) as enrolling,
+    ):
+
+        def each(step: Callable[[Member], Any]) -> list[Any]:
+            """Let all institutions do a step at once; when some fail, the first one's error is raised."""
+            return [done.result() for done in [everybody.submit(step, member) for member in members]]
+
+        def identities(member: Member) -> None:
+            member.prepare()
+            look_again()
+            member.await_ca()
+            member.enrol(enrolling)
+            member.publish()
+            member.run_nodes()
+            member.serve(version.__version__, digest)
+            look_again()
+
+        report(f"certificate authorities and identities of {len(members)} institutions")
+        each(identities)
+        report("channel: genesis block, orderers and peers join")
+        founder.make_genesis()
+
+        def join(member: Member) -> str:
+            member.join_orderer()
+            member.join_peer()
+            return member.install(version.__version__, digest)
+
+        package_ids = dict(zip([member.institution.name for member in members], each(join), strict=True))
+        each(Member.await_leader)
+        report("chaincode: approved by each institution, committed by one")
+        sequence, committed = founder.committed()
+        if committed != definition:
+            each(lambda member: member.approve(package_ids[member.institution.name], definition, sequence + 1))
+            founder.commit(definition, sequence + 1)
+        each(Member.await_members)
+        each(Member.await_chaincode)
+        report("ready")
+
+
+def _topology(layout: Layout, wanted: Topology | None) -> Topology:
+    """Return the folder's topology; write it at the first time, with free ports."""
+    if layout.topology.exists():
+        kept = parse(layout.topology.read_bytes(), str(layout.topology))
+        if wanted is not None:
+            _must_agree(kept, wanted)
+        return kept
+    chosen = wanted if wanted is not None else make(DEFAULT_NAMES)
+    lacking = [institution for institution in chosen.institutions if institution.ports is None]
+    used = {institution.port(name) for institution in chosen.institutions if institution.ports for name in PORTS}
+    complete = with_ports(chosen, _free_ports([one.host for one in lacking for _ in PORTS], used))
+    (layout.directory / "public").mkdir(mode=0o755, exist_ok=True)
+    fresh = layout.topology.with_suffix(".tmp")
+    fresh.write_text(dump(complete))
+    fresh.rename(layout.topology)
+    return complete
+
+
+def _must_agree(kept: Topology, wanted: Topology) -> None:
+    """Refuse a topology that is not the folder's; ports that are not asked for may be any."""
+    before = {one.name: one for one in kept.institutions}
+    after = {one.name: one for one in wanted.institutions}
+    if set(before) != set(after):
+        raise BeflError(
+            "BEFL-N-011", f"the network has the institutions {', '.join(before)}, not {', '.join(after)}"
+        )
+    for name, one in after.items():
+        old = before[name]
+        if (one.msp_id, one.host) != (old.msp_id, old.host) or one.ports not in (None, old.ports):
+            raise BeflError("BEFL-N-011", f"institutions.{name} differs from the network's")
+    if (kept.channel, kept.chaincode) != (wanted.channel, wanted.chaincode):
+        raise BeflError("BEFL-N-011", "[channel] or [chaincode] differs from the network's")
+
+
+def _free_ports(hosts: Sequence[str], used: set[int]) -> list[int]:
+    """Choose a free port on each host; the search begins anywhere, so that two networks do not choose alike."""
+    chosen: list[int] = []
+    candidate = random.randrange(_PORTS_FROM, _PORTS_TO)  # noqa: S311  # no secret, only spread
+    for host in hosts:
+        for _ in range(_PORTS_TO - _PORTS_FROM):
+            candidate = candidate + 1 if candidate + 1 < _PORTS_TO else _PORTS_FROM
+            if candidate not in used and _bindable(host, candidate):
+                break
+        else:
+            raise BeflError("BEFL-N-006", f"no free port between {_PORTS_FROM} and {_PORTS_TO} on {host}")
+        chosen.append(candidate)
+        used.add(candidate)
+    return chosen
+
+
+def _check_ports(institutions: Sequence[Institution]) -> None:
+    for institution in institutions:
+        for name in PORTS:
+            port = institution.port(name)
+            if not _bindable(institution.host, port):
+                raise BeflError(
+                    "BEFL-N-006",
+                    f"institutions.{institution.name}.ports.{name}: port {port} on {institution.host} is taken",
+                    f"`ss -ltnp 'sport = :{port}'` names the process that listens; end it and try again.",
+                )
+
+
+def _bindable(host: str, port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: connections that linger do not count
+        try:
+            probe.bind((host, port))
+        except OSError:
+            return False
+    return True
+
+
+def _claim(directory: Path) -> None:
+    """Make the folder ours, or refuse one that holds something else."""
+    layout = Layout(directory)
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        foreign = not layout.topology.exists() and any(path != layout.lock and path.name != "public" for path in directory.iterdir())
+    except OSError as error:
+        raise BeflError("BEFL-N-010", f"{directory} cannot be used: {error}") from None
+    if foreign:
+        raise BeflError("BEFL-N-010", f"{directory} is not empty and no network")
+
+
+def _must_be_network(layout: Layout) -> None:
+    if not layout.topology.is_file():
+        raise BeflError("BEFL-N-009", f"{layout.directory} holds no network")
+
+
+@contextlib.contextmanager
+def _locked(layout: Layout) -> Iterator[None]:
+    with layout.lock.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise BeflError("BEFL-N-005", f"another befl network command works on {layout.directory}") from None
+        yield
+
+
+def _stop(directory: Path) -> bool:
+    """End the supervisor, and with it every process; return whether one ran."""
+    pid = supervisor.running(directory)
+    if not pid:
+        return False
+    os.kill(pid, signal.SIGTERM)
+    try:
+        wait.until(lambda: supervisor.running(directory) == 0, timeout=supervisor.GRACE + 12, what="the supervisor ended")
+    except BeflError:
+        os.kill(pid, signal.SIGKILL)  # the kernel then kills its children
+        wait.until(lambda: supervisor.running(directory) == 0, timeout=10, what="the supervisor killed")
+    return True
+
+
+def _institution_status(
+    layout: Layout, topology: Topology, institution: Institution, states: dict[str, supervisor.ProcessState]
+) -> InstitutionStatus:
+    home = layout.home(institution.name)
+    channel = f'channel="{topology.channel.name}"'
+    processes = []
+    for name in _PROCESSES:
+        state = states.get(f"{institution.name}/{name}")
+        alive = state is not None and state.pid != 0
+        processes.append(
+            ProcessStatus(
+                name=name,
+                state=state.state if state is not None else "stopped",
+                healthy=alive and _answers(institution, home, name),
+                pid=state.pid if state is not None else 0,
+                restarts=state.restarts if state is not None else 0,
+                memory_bytes=_memory(state.pid) if state is not None and state.pid else 0,
+                address=institution.address(_PROCESSES[name]),
+            )
+        )
+    height: float | None = None
+    leader: float | None = None
+    operations = home.user("admin") / "operations"
+    if states and operations.exists():
+        context = commands.tls_context(home.tls_ca, operations / "client.crt", operations / "client.key")
+        _, peer = commands.get(institution.host, institution.port("peer_operations"), "/metrics", context)
+        _, orderer = commands.get(institution.host, institution.port("orderer_operations"), "/metrics", context)
+        height = commands.metric(peer, "ledger_blockchain_height", channel)
+        leader = commands.metric(orderer, "consensus_etcdraft_is_leader", channel)
+    return InstitutionStatus(
+        institution.name, institution.msp_id, int(height or 0), leader == 1, tuple(processes)
+    )
+
+
+def _answers(institution: Institution, home: Any, name: str) -> bool:
+    if name == "chaincode":
+        with socket.socket() as probe:
+            probe.settimeout(2)
+            return probe.connect_ex((institution.host, institution.port("chaincode"))) == 0
+    ca = home.ca_certificate if name == "ca" else home.tls_ca
+    if not ca.exists():
+        return False
+    context = commands.tls_context(ca)
+    return commands.get(institution.host, institution.port(_HEALTH[name]), "/healthz", context)[0] == 200
+
+
+def _memory(pid: int) -> int:
+    """Return the resident memory of a process in bytes; 0 when it is gone."""
+    with contextlib.suppress(OSError):
+        for line in Path(f"/proc/{pid}/status").read_text().splitlines():
+            if line.startswith("VmRSS:"):
+                return int(line.split()[1]) * 1024
+    return 0
