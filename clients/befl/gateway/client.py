@@ -1,0 +1,533 @@
+"""The client: a transaction as steps, and the two verbs that put them together.
+
+Follows hyperledger/fabric-gateway: the caller owns the channel, the signer is a function, each step has a deadline and
+an error class of its own. What is tried again is decided here and nowhere else:
+
+==============  ==================================================================================================
+evaluate        as a new proposal: peer unavailable, deadline of the peer, "not yet"
+endorse         as a new proposal: the same, and results that differ. Nothing was ordered, so nothing is done twice
+submit          the *same* envelope again: no leader, orderers or peer unavailable. A second copy can only become
+                ``DUPLICATE_TXID``; a new proposal would be a second intention and is never made here
+commit status   again: peer unavailable
+==============  ==================================================================================================
+
+All of it within the deadline of the step, with growing pauses. A refusal by the chaincode is not tried again unless its
+code says that the peer lacks something that it will get (``BEFL-G-010``, ``BEFL-G-016``).
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, Final, Self, TypeVar
+
+import grpc
+from fabric_protos.gateway import gateway_pb2, gateway_pb2_grpc
+from fabric_protos.peer import transaction_pb2
+
+from befl.gateway import wait
+from befl.gateway.errors import (
+    CommitError,
+    CommitStatusError,
+    EndorseError,
+    EvaluateError,
+    GatewayError,
+    SubmitError,
+    from_rpc,
+)
+from befl.gateway.events import ChaincodeEvent, ChaincodeEvents
+from befl.gateway.identity import Identity
+from befl.gateway.proposal import SignedProposal, propose, result_of
+
+T = TypeVar("T")
+
+_NOT_YET: Final = frozenset({"BEFL-G-002", "BEFL-G-003", "BEFL-G-010", "BEFL-G-016"})
+_AGAIN: Final[dict[type[GatewayError], frozenset[str]]] = {
+    EvaluateError: _NOT_YET,
+    EndorseError: _NOT_YET | {"BEFL-G-004"},
+    SubmitError: frozenset({"BEFL-G-002", "BEFL-G-003", "BEFL-G-006"}),
+    CommitStatusError: frozenset({"BEFL-G-002", "BEFL-G-003", "BEFL-G-007"}),
+}
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 1.0
+_TLS: Final = ("CERTIFICATE_VERIFY_FAILED", "Cannot check peer", "alert")
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlines:
+    """Seconds that each step may take, repetitions included.
+
+    Parameters
+    ----------
+    evaluate, endorse, submit, commit_status : float
+        Endorsing is allowed more than the peers' own limit for one endorsement (30 s).
+    """
+
+    evaluate: float = 40.0
+    endorse: float = 70.0
+    submit: float = 40.0
+    commit_status: float = 120.0
+
+
+@dataclass(frozen=True, slots=True)
+class Submitted:
+    """A transaction that is on the ledger and valid.
+
+    Parameters
+    ----------
+    result : bytes
+        What the chaincode returned.
+    txid : str
+        Its id.
+    block : int
+        The number of its block.
+    """
+
+    result: bytes
+    txid: str
+    block: int
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """What became of an ordered transaction.
+
+    Parameters
+    ----------
+    txid : str
+        Its id.
+    block : int
+        The number of its block.
+    validation_code : str
+        Name of Fabric's ``TxValidationCode``; ``VALID`` is the good one.
+    """
+
+    txid: str
+    block: int
+    validation_code: str
+
+    @property
+    def valid(self) -> bool:
+        """Whether its writes count."""
+        return self.validation_code == "VALID"
+
+
+class Gateway:
+    """A connection of one identity to the gateway service of its institution's peer; safe for many threads.
+
+    Parameters
+    ----------
+    channel : grpc.Channel
+        The caller's; :func:`befl.gateway.connect` makes one.
+    identity : Identity
+        Who submits.
+    deadlines : Deadlines
+        For every step.
+    owns_channel : bool
+        Whether closing the gateway closes the channel.
+    """
+
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        identity: Identity,
+        deadlines: Deadlines = Deadlines(),  # immutable
+        *,
+        owns_channel: bool = False,
+    ) -> None:
+        self.identity = identity
+        self.deadlines = deadlines
+        self._channel = channel
+        self._owns_channel = owns_channel
+        self._stub = gateway_pb2_grpc.GatewayStub(channel)
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._events: set[ChaincodeEvents] = set()
+
+    def network(self, channel: str) -> Network:
+        """Return a view of one Fabric channel; nothing is asked yet."""
+        return Network(self, channel)
+
+    def close(self) -> None:
+        """End all event streams; close the channel if it is the gateway's own. Twice does no harm."""
+        self._closed.set()
+        with self._lock:
+            streams = list(self._events)
+        for stream in streams:
+            stream.close()
+        if self._owns_channel:
+            self._channel.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    # --- for this package -----------------------------------------------------------------------------------------
+
+    def call(self, kind: type[GatewayError], method: str, request: Any, txid: str, timeout: float) -> Any:
+        """Make one call of the gateway service, once.
+
+        Raises
+        ------
+        GatewayError
+            Of class ``kind``.
+        """
+        if self._closed.is_set():
+            raise kind("BEFL-G-002", "the gateway is closed", "Connect again.", txid=txid)
+        try:
+            return getattr(self._stub, method)(request, timeout=timeout)
+        except grpc.RpcError as error:
+            raise from_rpc(kind, error, txid) from None
+        except ValueError as error:  # gRPC's word for a channel that its owner has closed
+            raise kind("BEFL-G-002", f"the connection is closed ({error})", "Connect again.", txid=txid) from None
+
+    def repeat(self, kind: type[GatewayError], seconds: float, attempt: Callable[[float], T]) -> T:
+        """Call ``attempt(seconds left)`` until it succeeds, fails for good, or the time is over."""
+        end = time.monotonic() + seconds
+        pause = _FIRST_PAUSE
+        last: GatewayError | None = None
+        while True:
+            try:
+                return attempt(max(0.001, end - time.monotonic()))
+            except kind as error:
+                # The own deadline says less than what the peer said before it.
+                told = last if last is not None and error.code == "BEFL-G-003" else error
+                left = end - time.monotonic()
+                if left <= pause or not self._again(kind, error):
+                    raise told from None
+                last = told
+            wait.pause(pause * (0.5 + random.random() / 2))  # noqa: S311  # spreads callers; no secret
+            pause = min(2 * pause, _LONGEST_PAUSE)
+
+    def _again(self, kind: type[GatewayError], error: GatewayError) -> bool:
+        if self._closed.is_set() or error.code not in _AGAIN[kind]:
+            return False
+        return not (error.grpc_status == "UNAVAILABLE" and any(word in error.message for word in _TLS))
+
+    def follow(self, request: Any) -> Any:
+        """Open a stream of chaincode events; raises ValueError when the gateway or the channel is closed."""
+        if self._closed.is_set():
+            raise ValueError("the gateway is closed")
+        return self._stub.ChaincodeEvents(request)
+
+    def remember(self, stream: ChaincodeEvents) -> None:
+        """Close the stream with the gateway."""
+        with self._lock:
+            self._events.add(stream)
+
+    def forget(self, stream: ChaincodeEvents) -> None:
+        """Take a closed stream off the list."""
+        with self._lock:
+            self._events.discard(stream)
+
+
+class Network:
+    """One Fabric channel, seen through a gateway.
+
+    Parameters
+    ----------
+    gateway : Gateway
+        The connection.
+    channel : str
+        The channel's name.
+    """
+
+    def __init__(self, gateway: Gateway, channel: str) -> None:
+        self.gateway = gateway
+        self.channel = channel
+
+    def contract(self, chaincode: str) -> Contract:
+        """Return a chaincode of the channel; nothing is asked yet."""
+        return Contract(self, chaincode)
+
+    def commit(self, txid: str, result: bytes = b"") -> Commit:
+        """Return a transaction that was submitted earlier, perhaps by another process, to ask for its status."""
+        return Commit(self, txid, result)
+
+    def chaincode_events(
+        self, chaincode: str, start_block: int | None = None, after: ChaincodeEvent | str | None = None
+    ) -> ChaincodeEvents:
+        """Follow a chaincode's events; a context manager and an iterator that ends when it is closed.
+
+        Every event of a valid transaction comes exactly once and in order, also when the peer goes away in between: the
+        iterator connects again and goes on where it was.
+
+        Parameters
+        ----------
+        chaincode : str
+            Its name.
+        start_block : int, optional
+            Begin with this block.
+        after : ChaincodeEvent or str, optional
+            Go on after this event, or after this transaction. Without either, begin with the next block.
+
+        Raises
+        ------
+        ValueError
+            When both ``start_block`` and ``after`` are given.
+        GatewayError
+            When the present height, or the block of ``after``, cannot be read.
+        """
+        if start_block is not None and after is not None:
+            raise ValueError("give start_block or after, not both")
+        skip = ""
+        if isinstance(after, ChaincodeEvent):
+            start_block, skip = after.block, after.txid
+        elif after is not None:
+            start_block, skip = self.commit(after).status().block, after
+        elif start_block is None:
+            start_block = self.height()
+        return ChaincodeEvents(self.gateway, self.channel, chaincode, start_block, skip)
+
+    def height(self) -> int:
+        """Return how many blocks the gateway's peer has.
+
+        Raises
+        ------
+        EvaluateError
+            When the peer does not answer.
+        """
+        from fabric_protos.common import ledger_pb2  # noqa: PLC0415  # few callers need it
+
+        answer = self.contract("qscc").evaluate("GetChainInfo", self.channel)
+        return int(ledger_pb2.BlockchainInfo.FromString(answer).height)
+
+
+class Contract:
+    """A chaincode of a channel.
+
+    Parameters
+    ----------
+    network : Network
+        The channel.
+    chaincode : str
+        Its name.
+    """
+
+    def __init__(self, network: Network, chaincode: str) -> None:
+        self.network = network
+        self.chaincode = chaincode
+
+    def evaluate(
+        self,
+        function: str,
+        *args: str | bytes,
+        transient: Mapping[str, bytes] | None = None,
+        timeout: float | None = None,
+    ) -> bytes:
+        """Ask a question: one peer runs the function and nothing is ordered.
+
+        Parameters
+        ----------
+        function : str
+            Such as ``TaskContract:Get``.
+        *args : str or bytes
+            Its arguments.
+        transient : mapping of str to bytes, optional
+            What travels with the proposal and is in no block.
+        timeout : float, optional
+            Seconds, instead of the gateway's deadline for this step.
+
+        Returns
+        -------
+        bytes
+            What the function returned.
+
+        Raises
+        ------
+        EvaluateError
+            With the chaincode's own code when it refused.
+        """
+        gateway, channel = self.network.gateway, self.network.channel
+
+        def attempt(left: float) -> bytes:
+            proposal = self.propose(function, *args, transient=transient)
+            request = gateway_pb2.EvaluateRequest(
+                transaction_id=proposal.txid, channel_id=channel, proposed_transaction=proposal.message
+            )
+            answer = gateway.call(EvaluateError, "Evaluate", request, proposal.txid, left)
+            return bytes(answer.result.payload)
+
+        return gateway.repeat(EvaluateError, timeout or gateway.deadlines.evaluate, attempt)
+
+    def submit(
+        self,
+        function: str,
+        *args: str | bytes,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+    ) -> Submitted:
+        """Change the ledger and wait until it is changed: endorse, submit, commit status.
+
+        Parameters
+        ----------
+        function : str
+            Such as ``TaskContract:Publish``.
+        *args : str or bytes
+            Its arguments.
+        transient : mapping of str to bytes, optional
+            What travels with the proposal and is in no block.
+        endorsing_organizations : sequence of str
+            MSP ids that shall endorse; otherwise the gateway finds out whom the policy needs.
+
+        Raises
+        ------
+        EndorseError, SubmitError, CommitStatusError
+            The step that failed; a refusal of the chaincode has its own code.
+        CommitError
+            Committed but invalid.
+        """
+        commit = self.submit_async(
+            function, *args, transient=transient, endorsing_organizations=endorsing_organizations
+        )
+        status = commit.status()
+        if not status.valid:
+            raise CommitError(status.txid, status.block, status.validation_code)
+        return Submitted(commit.result, status.txid, status.block)
+
+    def submit_async(
+        self,
+        function: str,
+        *args: str | bytes,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+    ) -> Commit:
+        """Endorse and submit; the returned object tells later what became of it. Arguments as of :meth:`submit`.
+
+        Raises
+        ------
+        EndorseError, SubmitError
+            The step that failed.
+        """
+        transaction = self.endorse(
+            function, *args, transient=transient, endorsing_organizations=endorsing_organizations
+        )
+        return transaction.submit()
+
+    def endorse(
+        self,
+        function: str,
+        *args: str | bytes,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+    ) -> Transaction:
+        """Collect the endorsements and order nothing yet. Arguments as of :meth:`submit`.
+
+        Raises
+        ------
+        EndorseError
+            With the chaincode's own code when it refused.
+        """
+        gateway, channel = self.network.gateway, self.network.channel
+
+        def attempt(left: float) -> Transaction:
+            proposal = self.propose(function, *args, transient=transient)
+            request = gateway_pb2.EndorseRequest(
+                transaction_id=proposal.txid,
+                channel_id=channel,
+                proposed_transaction=proposal.message,
+                endorsing_organizations=endorsing_organizations,
+            )
+            answer = gateway.call(EndorseError, "Endorse", request, proposal.txid, left)
+            return Transaction(self.network, proposal.txid, answer.prepared_transaction)
+
+        return gateway.repeat(EndorseError, gateway.deadlines.endorse, attempt)
+
+    def propose(
+        self, function: str, *args: str | bytes, transient: Mapping[str, bytes] | None = None
+    ) -> SignedProposal:
+        """Make a signed proposal without sending it. Arguments as of :meth:`submit`."""
+        identity = self.network.gateway.identity
+        return propose(identity, self.network.channel, self.chaincode, (function, *args), transient)
+
+
+class Transaction:
+    """An endorsed transaction, not yet ordered.
+
+    Parameters
+    ----------
+    network : Network
+        Its channel.
+    txid : str
+        Its id.
+    envelope : Envelope
+        As the gateway prepared it; it is signed here.
+    """
+
+    def __init__(self, network: Network, txid: str, envelope: Any) -> None:
+        self._network = network
+        self.txid = txid
+        self.result = result_of(envelope)
+        self._envelope = envelope
+        self._envelope.signature = network.gateway.identity.sign(envelope.payload)
+
+    def submit(self) -> Commit:
+        """Hand the transaction to the ordering service; the same envelope may be handed over again.
+
+        Raises
+        ------
+        SubmitError
+            When the ordering service did not say that it took it. It may have it all the same: ``commit(txid)`` tells.
+        """
+        gateway, channel = self._network.gateway, self._network.channel
+        request = gateway_pb2.SubmitRequest(
+            transaction_id=self.txid, channel_id=channel, prepared_transaction=self._envelope
+        )
+        gateway.repeat(
+            SubmitError,
+            gateway.deadlines.submit,
+            lambda left: gateway.call(SubmitError, "Submit", request, self.txid, left),
+        )
+        return Commit(self._network, self.txid, self.result)
+
+
+class Commit:
+    """A transaction that was handed to the ordering service.
+
+    Parameters
+    ----------
+    network : Network
+        Its channel.
+    txid : str
+        Its id.
+    result : bytes
+        What the chaincode returned when it was endorsed; it counts only if the transaction becomes valid.
+    """
+
+    def __init__(self, network: Network, txid: str, result: bytes) -> None:
+        self._network = network
+        self.txid = txid
+        self.result = result
+
+    def status(self, timeout: float | None = None) -> Status:
+        """Wait until the transaction is in a block and say what became of it.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            Seconds, instead of the gateway's deadline for this step.
+
+        Raises
+        ------
+        CommitStatusError
+            When the answer did not come in time; the transaction may be committed all the same.
+        """
+        gateway, channel = self._network.gateway, self._network.channel
+        request = gateway_pb2.CommitStatusRequest(
+            transaction_id=self.txid, channel_id=channel, identity=gateway.identity.creator
+        ).SerializeToString()
+        signed = gateway_pb2.SignedCommitStatusRequest(request=request, signature=gateway.identity.sign(request))
+        answer = gateway.repeat(
+            CommitStatusError,
+            timeout or gateway.deadlines.commit_status,
+            lambda left: gateway.call(CommitStatusError, "CommitStatus", signed, self.txid, left),
+        )
+        return Status(self.txid, int(answer.block_number), transaction_pb2.TxValidationCode.Name(answer.result))

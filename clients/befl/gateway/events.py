@@ -1,0 +1,170 @@
+"""Chaincode events: each once, in order, whatever happens to the connection."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from dataclasses import dataclass
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final, Self
+
+import grpc
+from fabric_protos.gateway import gateway_pb2
+from fabric_protos.orderer import ab_pb2
+
+from befl.gateway.errors import EventsError, from_rpc
+
+if TYPE_CHECKING:
+    from befl.gateway.client import Gateway
+
+_FIRST_PAUSE: Final = 0.05
+_LONGEST_PAUSE: Final = 2.0
+# Reconnecting helps against everything else, ABORTED (the peer shuts down) included.
+_FINAL: Final = frozenset(
+    {
+        grpc.StatusCode.INVALID_ARGUMENT,
+        grpc.StatusCode.NOT_FOUND,
+        grpc.StatusCode.PERMISSION_DENIED,
+        grpc.StatusCode.UNAUTHENTICATED,
+        grpc.StatusCode.UNIMPLEMENTED,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True)
+class ChaincodeEvent:
+    """An event of a valid transaction; it is also the place to go on from (``after=event``).
+
+    Parameters
+    ----------
+    block : int
+        Number of the block.
+    txid : str
+        The transaction.
+    name : str
+        The event's name.
+    payload : bytes
+        What the contract gave.
+    """
+
+    block: int
+    txid: str
+    name: str
+    payload: bytes
+
+
+class ChaincodeEvents:
+    """Iterator over a chaincode's events; :meth:`befl.gateway.Network.chaincode_events` makes it.
+
+    One thread iterates; any thread may close. The place is kept on this side (block, and the transaction within it),
+    because the peer finds a transaction only by an event of it and would wait for ever for one that had none.
+
+    Parameters
+    ----------
+    gateway : Gateway
+        The connection.
+    channel, chaincode : str
+        What to follow.
+    block : int
+        First block.
+    skip : str
+        In that block, leave out everything up to this transaction.
+    """
+
+    def __init__(self, gateway: Gateway, channel: str, chaincode: str, block: int, skip: str = "") -> None:
+        self._gateway = gateway
+        self._channel = channel
+        self._chaincode = chaincode
+        self._block = block
+        self._skip = skip
+        self._pending: deque[ChaincodeEvent] = deque()
+        self._closed = threading.Event()
+        self._lock = threading.Lock()
+        self._call: Any = None
+        self._pause = _FIRST_PAUSE
+        gateway.remember(self)
+
+    def __iter__(self) -> ChaincodeEvents:
+        return self
+
+    def __next__(self) -> ChaincodeEvent:
+        """Wait for the next event.
+
+        Raises
+        ------
+        StopIteration
+            After :meth:`close`.
+        EventsError
+            When the peer ends the stream for a reason that reconnecting does not cure.
+        """
+        while not self._closed.is_set():
+            if self._pending:
+                return self._pending.popleft()
+            try:
+                call = self._connect()
+                if call is not None:
+                    self._take(next(call))
+                    self._pause = _FIRST_PAUSE
+            except StopIteration:
+                self._lost()
+            except grpc.RpcError as error:
+                if not self._closed.is_set() and error.code() in _FINAL:
+                    self.close()
+                    raise from_rpc(EventsError, error) from None
+                self._lost()
+        raise StopIteration
+
+    def close(self) -> None:
+        """End the stream; a thread that waits in it gets the end of the iteration. Twice does no harm."""
+        with self._lock:
+            self._closed.set()
+            call, self._call = self._call, None
+        if call is not None:
+            call.cancel()
+        self._gateway.forget(self)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _connect(self) -> Any:
+        with self._lock:
+            if self._closed.is_set() or self._call is not None:
+                return self._call
+            identity = self._gateway.identity
+            start = ab_pb2.SeekPosition(specified=ab_pb2.SeekSpecified(number=self._block))
+            request = gateway_pb2.ChaincodeEventsRequest(
+                channel_id=self._channel,
+                chaincode_id=self._chaincode,
+                identity=identity.creator,
+                start_position=start,
+            ).SerializeToString()
+            signed = gateway_pb2.SignedChaincodeEventsRequest(request=request, signature=identity.sign(request))
+            try:
+                self._call = self._gateway.follow(signed)
+            except ValueError:  # the gateway or its channel is closed
+                self._closed.set()
+            return self._call
+
+    def _take(self, response: Any) -> None:
+        """Take one block's events: the peer sends a block in one message, so the next place is the block after it."""
+        block = int(response.block_number)
+        events = [ChaincodeEvent(block, each.tx_id, each.event_name, each.payload) for each in response.events]
+        if block == self._block and self._skip:
+            txids = [event.txid for event in events]
+            # A transaction without an event has no place among them: then nothing is left out, and nothing is lost.
+            events = events[txids.index(self._skip) + 1 :] if self._skip in txids else events
+        if block < self._block:
+            return
+        self._pending.extend(events)
+        self._block, self._skip = block + 1, ""
+
+    def _lost(self) -> None:
+        with self._lock:
+            self._call = None
+        self._closed.wait(self._pause)
+        self._pause = min(2 * self._pause, _LONGEST_PAUSE)

@@ -1,0 +1,84 @@
+"""The messages of a transaction: proposal, signed request, result.
+
+Follows ``protoutil`` of Fabric and ``ProposalBuilder`` of fabric-gateway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fabric_protos.common import common_pb2
+from fabric_protos.peer import chaincode_pb2, proposal_pb2, proposal_response_pb2, transaction_pb2
+from google.protobuf import timestamp_pb2
+
+from befl.gateway.identity import Identity
+
+_NONCE = 24
+
+
+@dataclass(frozen=True, slots=True)
+class SignedProposal:
+    """A proposal, ready to be sent to the gateway.
+
+    Parameters
+    ----------
+    txid : str
+        ``hex(sha256(nonce + creator))``.
+    message : SignedProposal
+        Fabric's message.
+    """
+
+    txid: str
+    message: Any
+
+
+def propose(
+    identity: Identity,
+    channel: str,
+    chaincode: str,
+    arguments: Sequence[str | bytes],
+    transient: Mapping[str, bytes] | None = None,
+) -> SignedProposal:
+    """Make and sign a proposal with a fresh nonce and the time of now."""
+    nonce = os.urandom(_NONCE)
+    creator = identity.creator
+    txid = hashlib.sha256(nonce + creator).hexdigest()
+    chaincode_id = chaincode_pb2.ChaincodeID(name=chaincode)
+    now = timestamp_pb2.Timestamp()
+    now.GetCurrentTime()
+    channel_header = common_pb2.ChannelHeader(
+        type=common_pb2.HeaderType.ENDORSER_TRANSACTION,
+        channel_id=channel,
+        tx_id=txid,
+        timestamp=now,
+        extension=proposal_pb2.ChaincodeHeaderExtension(chaincode_id=chaincode_id).SerializeToString(),
+    )
+    header = common_pb2.Header(
+        channel_header=channel_header.SerializeToString(),
+        signature_header=common_pb2.SignatureHeader(creator=creator, nonce=nonce).SerializeToString(),
+    )
+    given = [argument.encode() if isinstance(argument, str) else argument for argument in arguments]
+    spec = chaincode_pb2.ChaincodeInvocationSpec(
+        chaincode_spec=chaincode_pb2.ChaincodeSpec(
+            type=chaincode_pb2.ChaincodeSpec.NODE,  # peers do not look at it; fabric-gateway sends this one
+            chaincode_id=chaincode_id,
+            input=chaincode_pb2.ChaincodeInput(args=given),
+        )
+    )
+    payload = proposal_pb2.ChaincodeProposalPayload(input=spec.SerializeToString(), TransientMap=dict(transient or {}))
+    proposal = proposal_pb2.Proposal(header=header.SerializeToString(), payload=payload.SerializeToString())
+    data = proposal.SerializeToString()
+    return SignedProposal(txid, proposal_pb2.SignedProposal(proposal_bytes=data, signature=identity.sign(data)))
+
+
+def result_of(envelope: Any) -> bytes:
+    """Take the chaincode's result out of an endorsed transaction."""
+    payload = common_pb2.Payload.FromString(envelope.payload)
+    transaction = transaction_pb2.Transaction.FromString(payload.data)
+    action = transaction_pb2.ChaincodeActionPayload.FromString(transaction.actions[0].payload)
+    response = proposal_response_pb2.ProposalResponsePayload.FromString(action.action.proposal_response_payload)
+    return bytes(proposal_pb2.ChaincodeAction.FromString(response.extension).response.payload)
