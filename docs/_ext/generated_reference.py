@@ -1,0 +1,188 @@
+"""Writes the reference pages from the code, each time the documentation is built: they cannot fall behind it."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from befl.cli.main import cli
+
+from befl.agent.config import AgentConfig
+from befl.network.topology import TopologyTable
+from befl.rules.errors import CODES
+from befl.rules.modes import MODES
+from befl.rules.reader import Mapped, Table
+from befl.rules.registry import Versions
+from befl.rules.spec import Column, TaskSpec
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
+
+FAMILIES = {
+    "A": "Authorisation",
+    "C": "Configuration and data",
+    "G": "Gateway and ledger",
+    "M": "Model and update",
+    "N": "Network",
+    "P": "Privacy",
+    "T": "Task and round",
+    "X": "Exchange",
+}
+
+
+def errors() -> Iterator[str]:
+    """One section a family, one entry a code: the pages that `befl explain` prints."""
+    yield "# Error codes"
+    yield (
+        "Whatever befl refuses has a stable code. `befl explain CODE` prints the same page. *Retryable* means that the "
+        "same action may succeed later without anybody changing anything."
+    )
+    family = ""
+    for code in CODES.values():
+        if code.id[5] != family:
+            family = code.id[5]
+            yield f"## {FAMILIES[family]}"
+        yield f"### {code.id}"
+        yield f"**{code.title}.**" + (" *Retryable.*" if code.retryable else "")
+        yield code.page
+
+
+def states() -> Iterator[str]:
+    """The state machines of each mode, from the tables that the contracts follow."""
+    yield "# States of tasks and rounds"
+    yield (
+        "The contracts follow these tables and refuse what has no row (`BEFL-T-002`). A task keeps to the version of "
+        "the rules that it was published with."
+    )
+    for version in versions(MODES):
+        mode = MODES[version]
+        yield f"## {version}"
+        for machine in (mode.task_machine, mode.round_machine):
+            yield f"### A {machine.kind} of {version}"
+            rows = [f"| {row.state} | `{row.transaction}` | {row.guard} | {row.next} |" for row in machine.transitions]
+            yield "\n".join(["| state | transaction | if | next state |", "|---|---|---|---|", *rows])
+            yield f"As a diagram in Mermaid's language:\n\n```text\n{machine.diagram()}```"
+
+
+def versions(table: Versions[Any]) -> list[str]:
+    """The newest version of each name."""
+    return [table.newest(name) for name in table.names()]
+
+
+def tables(title: str, introduction: str, root: type[Any], **more: type[Any]) -> Iterator[str]:
+    """A file that people write: one section a table, from the dataclasses that read it."""
+    yield f"# {title}"
+    yield introduction
+    waiting: list[tuple[str, type[Any]]] = [("", root)]
+    while waiting:
+        path, cls = waiting.pop(0)
+        yield f"## {f'`[{path}]`' if path else 'Top of the file'}"
+        if path:
+            first = (inspect.getdoc(cls) or "").partition("\n\n")[0]
+            yield sentence(first.partition("``: ")[2] or first)
+        rows = []
+        for field in dataclasses.fields(cls):
+            if "parse" not in field.metadata:
+                continue
+            parse, doc = field.metadata["parse"], field.metadata["doc"]
+            below = f"{path}.{field.name}".lstrip(".")
+            if isinstance(parse, Table):
+                waiting.append((below, parse.cls))
+            elif isinstance(parse, Mapped) and isinstance(parse.of, Table):
+                waiting.append((f"{below}.NAME", parse.of.cls))
+            elif below in more:
+                waiting.append((f"{below}.NAME", more[below]))
+            rows.append(f"| `{field.name}` | {cell(doc)} | {cell(parse.expects)} | {default(field)} |")
+        yield "\n".join(["| key | what | accepted | default |", "|---|---|---|---|", *rows])
+
+
+def sentence(text: str) -> str:
+    """Start with a capital."""
+    return text[:1].upper() + text[1:].replace("``", "`")
+
+
+def cell(text: str) -> str:
+    """Escape what ends a cell."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def default(field: dataclasses.Field[Any]) -> str:
+    """Say what stands when the key is absent, as it would be written in TOML."""
+    if field.default is dataclasses.MISSING:
+        return "*required*" if field.default_factory is dataclasses.MISSING else "empty"
+    value = field.default
+    if dataclasses.is_dataclass(value) or value is None:
+        return "see the table"
+    if isinstance(value, tuple):
+        return "`[" + ", ".join(f'"{item}"' for item in value) + "]`"
+    return f"`{str(value).lower()}`" if isinstance(value, bool | int) else f'`"{value}"`'
+
+
+def commands() -> Iterator[str]:
+    """The command line, from its own help."""
+    yield "# Command line"
+    yield (
+        "Exit status: 0 yes, 1 refused or a negative verdict, 2 usage or could not run, 130 interrupted. "
+        "Options stand before `BEFL_*` variables, those before files, those before defaults."
+    )
+    yield from command("befl", cli, None)
+
+
+def command(name: str, entry: click.Command, parent: click.Context | None) -> Iterator[str]:
+    """One command and those below it."""
+    context = click.Context(entry, info_name=name.rpartition(" ")[2], parent=parent, terminal_width=100)
+    yield f"## `{name}`"
+    yield f"```text\n{entry.get_help(context)}\n```"
+    if isinstance(entry, click.Group):
+        for child in entry.list_commands(context):
+            found = entry.get_command(context, child)
+            if found is not None and not found.hidden:
+                yield from command(f"{name} {child}", found, context)
+
+
+PAGES = {
+    "errors": errors,
+    "states": states,
+    "cli": commands,
+    "task": lambda: tables(
+        "TASK.toml",
+        "The specification of a task: an issuer writes it, `befl task publish` puts its canonical form on the ledger. "
+        "Unknown keys are errors.",
+        TaskSpec,
+        **{"data.columns": Column},
+    ),
+    "agent": lambda: tables(
+        "AGENT.toml",
+        "What one institution's agent uses and what its operator agrees to. Relative paths are relative to the file. "
+        "Unknown keys are errors.",
+        AgentConfig,
+    ),
+    "topology": lambda: tables(
+        "network.toml",
+        "The consortium as `befl network up` reads and completes it. Ports are chosen at the first `up` and stand in "
+        "the channel configuration afterwards. Unknown keys are errors.",
+        TopologyTable,
+    ),
+}
+
+
+def write(app: Sphinx) -> None:
+    """Write the pages that changed."""
+    folder = Path(app.srcdir) / "reference" / "generated"
+    folder.mkdir(exist_ok=True)
+    for name, page in PAGES.items():
+        path, text = folder / f"{name}.md", "\n\n".join(page()) + "\n"
+        if not path.exists() or path.read_text() != text:
+            path.write_text(text)
+    for stale in {path.stem for path in folder.glob("*.md")} - set(PAGES):
+        (folder / f"{stale}.md").unlink()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Connect to Sphinx."""
+    app.connect("builder-inited", write)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
