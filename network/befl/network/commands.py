@@ -19,8 +19,8 @@ def run(
 ) -> str:
     """Run a command and return its standard output.
 
-    The environment is the given one and nothing of the caller's but PATH and the like, so that a user's own FABRIC_* and
-    CORE_* settings change nothing.
+    The environment is the given one and nothing of the caller's but PATH and the like, so that a user's own FABRIC_*
+    and CORE_* settings change nothing.
 
     Parameters
     ----------

@@ -22,7 +22,7 @@ from typing import Any, Final
 from befl.gateway import wait
 from befl.network import commands, fabric, files, supervisor
 from befl.network.institution import Member
-from befl.network.layout import Layout
+from befl.network.layout import PUBLIC, Home, Layout
 from befl.network.topology import PORTS, Institution, Topology, dump, make, parse, with_ports
 from befl.rules import version
 from befl.rules.errors import BeflError
@@ -113,7 +113,11 @@ class NetworkStatus:
 
 
 def up(
-    directory: Path | str, topology: Topology | None = None, progress: Progress = lambda _: None
+    directory: Path | str,
+    topology: Topology | None = None,
+    progress: Progress = lambda _: None,
+    *,
+    owner: int | None = None,
 ) -> NetworkStatus:
     """Make the network of a folder ready: found it, or resume it. What is done already is asked for and left alone.
 
@@ -122,9 +126,12 @@ def up(
     directory : Path
         Absent, empty, or a network folder.
     topology : Topology, optional
-        Who takes part; needed at the first time (four institutions when absent). Afterwards it must agree with the folder.
+        Who takes part; four institutions when absent. After the first time it must agree with the folder.
     progress : callable
         Gets a line a step.
+    owner : int, optional
+        The id of a process with which the network ends, however that process ends (tests, demonstrations); without one
+        it runs until :func:`down`. Only for a network that does not run yet.
 
     Returns
     -------
@@ -134,8 +141,9 @@ def up(
     Raises
     ------
     BeflError
-        N-001 to N-003 no Fabric, N-005 another command runs, N-006 a port is taken, N-007 a Fabric command failed, N-008 a
-        process does not stay up, N-010 the folder holds something else, N-011 it is another network, G-001 not in time.
+        N-001 to N-003 no Fabric, N-005 another command runs, N-006 a port is taken, N-007 a Fabric command failed,
+        N-008 a process does not stay up, N-010 the folder holds something else, N-011 it is another network, G-001 not
+        in time.
         Whatever this call started is stopped again when it fails or is interrupted, and the next call resumes.
     """
     layout = Layout(Path(directory).absolute())
@@ -146,7 +154,7 @@ def up(
         started = not supervisor.running(layout.directory)
         if started:
             _check_ports(complete.institutions)
-            pid = supervisor.start(layout.directory)
+            pid = supervisor.start(layout.directory, owner)
             wait.until(lambda: supervisor.running(layout.directory) == pid, timeout=20, what="the supervisor running")
         try:
             _bring_up(complete, layout, programs, progress)
@@ -196,7 +204,9 @@ def status(directory: Path | str) -> NetworkStatus:
     pid = supervisor.running(layout.directory)
     states = supervisor.states(layout.directory) if pid else {}
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        institutions = tuple(pool.map(lambda one: _institution_status(layout, topology, one, states), topology.institutions))
+        institutions = tuple(
+            pool.map(lambda one: _institution_status(layout, topology, one, states), topology.institutions)
+        )
     processes = [process for institution in institutions for process in institution.processes]
     return NetworkStatus(
         directory=str(layout.directory),
@@ -291,9 +301,7 @@ def _must_agree(kept: Topology, wanted: Topology) -> None:
     before = {one.name: one for one in kept.institutions}
     after = {one.name: one for one in wanted.institutions}
     if set(before) != set(after):
-        raise BeflError(
-            "BEFL-N-011", f"the network has the institutions {', '.join(before)}, not {', '.join(after)}"
-        )
+        raise BeflError("BEFL-N-011", f"the network has the institutions {', '.join(before)}, not {', '.join(after)}")
     for name, one in after.items():
         old = before[name]
         if (one.msp_id, one.host) != (old.msp_id, old.host) or one.ports not in (None, old.ports):
@@ -332,7 +340,9 @@ def _check_ports(institutions: Sequence[Institution]) -> None:
 
 def _bindable(host: str, port: int) -> bool:
     with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # as servers do: connections that linger do not count
+        probe.setsockopt(
+            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
+        )  # as servers do: connections that linger do not count
         try:
             probe.bind((host, port))
         except OSError:
@@ -345,7 +355,8 @@ def _claim(directory: Path) -> None:
     layout = Layout(directory)
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        foreign = not layout.topology.exists() and any(path != layout.lock and path.name != "public" for path in directory.iterdir())
+        ours = {layout.lock.name, PUBLIC}  # all that an `up` leaves that was stopped before the topology was written
+        foreign = not layout.topology.exists() and any(path.name not in ours for path in directory.iterdir())
     except OSError as error:
         raise BeflError("BEFL-N-010", f"{directory} cannot be used: {error}") from None
     if foreign:
@@ -374,7 +385,9 @@ def _stop(directory: Path) -> bool:
         return False
     os.kill(pid, signal.SIGTERM)
     try:
-        wait.until(lambda: supervisor.running(directory) == 0, timeout=supervisor.GRACE + 12, what="the supervisor ended")
+        wait.until(
+            lambda: supervisor.running(directory) == 0, timeout=supervisor.GRACE + 12, what="the supervisor ended"
+        )
     except BeflError:
         os.kill(pid, signal.SIGKILL)  # the kernel then kills its children
         wait.until(lambda: supervisor.running(directory) == 0, timeout=10, what="the supervisor killed")
@@ -410,12 +423,10 @@ def _institution_status(
         _, orderer = commands.get(institution.host, institution.port("orderer_operations"), "/metrics", context)
         height = commands.metric(peer, "ledger_blockchain_height", channel)
         leader = commands.metric(orderer, "consensus_etcdraft_is_leader", channel)
-    return InstitutionStatus(
-        institution.name, institution.msp_id, int(height or 0), leader == 1, tuple(processes)
-    )
+    return InstitutionStatus(institution.name, institution.msp_id, int(height or 0), leader == 1, tuple(processes))
 
 
-def _answers(institution: Institution, home: Any, name: str) -> bool:
+def _answers(institution: Institution, home: Home, name: str) -> bool:
     if name == "chaincode":
         with socket.socket() as probe:
             probe.settimeout(2)

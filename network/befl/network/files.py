@@ -176,8 +176,10 @@ def ca_service(home: Home, program: str) -> dict[str, Any]:
     return _service(home, "ca", [program, "start", "--home", str(home.ca), "--cafiles", cafiles], {})
 
 
-def orderer_service(topology: Topology, institution: Institution, home: Home, program: str, config: Path) -> dict[str, Any]:
-    """Describe the process of the orderer: no system channel, mutual TLS, admin and operations with a CA of their own."""
+def orderer_service(
+    topology: Topology, institution: Institution, home: Home, program: str, config: Path
+) -> dict[str, Any]:
+    """Describe the orderer's process: no system channel, mutual TLS, admin and operations with a CA of their own."""
     tls = home.orderer / "tls"
     data = home.orderer / "data"
     server = {"PRIVATEKEY": str(tls / "server.key"), "CERTIFICATE": str(tls / "server.crt")}
@@ -216,7 +218,9 @@ def orderer_service(topology: Topology, institution: Institution, home: Home, pr
     return _service(home, "orderer", [program], env)
 
 
-def peer_service(topology: Topology, institution: Institution, home: Home, program: str, config: Path) -> dict[str, Any]:
+def peer_service(
+    topology: Topology, institution: Institution, home: Home, program: str, config: Path
+) -> dict[str, Any]:
     """Describe the process of the peer: the release's core.yaml, overlaid by environment."""
     tls = home.peer / "tls"
     address = institution.address("peer")

@@ -1,9 +1,9 @@
 """The supervisor: one process that keeps the processes of a network running.
 
-``python -m befl.network.supervisor DIR`` runs what the files ``DIR/*/services/*.json`` describe: it starts, restarts what
-dies (with back-off), restarts what is described anew, ends what is no longer described. SIGHUP makes it look again at once;
-SIGTERM makes it end everything and itself. Each child gets SIGKILL from the kernel when the supervisor dies, however it
-dies (``prctl(2)``, PR_SET_PDEATHSIG), so nothing is ever left running. While it lives it holds a lock on
+``python -m befl.network.supervisor DIR`` runs what the files ``DIR/*/services/*.json`` describe: it starts, restarts
+what dies (with back-off), restarts what is described anew, ends what is no longer described. SIGHUP makes it look again
+at once; SIGTERM makes it end everything and itself. Each child gets SIGKILL from the kernel when the supervisor dies,
+however it dies (``prctl(2)``, PR_SET_PDEATHSIG), so nothing is ever left running. While it lives it holds a lock on
 ``DIR/supervisor/lock``; ``state.json`` beside it says what runs.
 """
 
@@ -14,6 +14,7 @@ import dataclasses
 import fcntl
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -133,14 +134,17 @@ def states(directory: Path) -> dict[str, ProcessState]:
     return {entry["name"]: ProcessState(**entry) for entry in content["processes"]}
 
 
-def start(directory: Path) -> int:
-    """Start the supervisor, detached from this process and its terminal; return its process id."""
+def start(directory: Path, owner: int | None = None) -> int:
+    """Start the supervisor, detached from this process and its terminal; return its process id.
+
+    With ``owner`` it ends when the process of that id ends, however that happens.
+    """
     folder = directory / SUPERVISOR
     folder.mkdir(mode=0o700, exist_ok=True)
     (folder / "state.json").unlink(missing_ok=True)
     with (folder / "supervisor.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "befl.network.supervisor", str(directory)],
+            [sys.executable, "-m", "befl.network.supervisor", str(directory), *([str(owner)] if owner else [])],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
@@ -162,18 +166,23 @@ class Supervisor:
         The network folder.
     log : callable
         Gets a line for whatever happens.
+    owner : int, optional
+        A process id: when that process has ended, so does the supervisor.
     """
 
-    def __init__(self, directory: Path, log: Callable[[str], None]) -> None:
+    def __init__(self, directory: Path, log: Callable[[str], None], owner: int | None = None) -> None:
         self._directory = directory
         self._log = log
         self._children: dict[str, _Child] = {}
         self._written = ""
         self._ourselves = os.getpid()
+        self._owner = select.poll()
+        if owner is not None:
+            self._owner.register(os.pidfd_open(owner), select.POLLIN)
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def run(self) -> None:
-        """Supervise until SIGTERM or SIGINT, then end every process."""
+        """Supervise until SIGTERM or SIGINT or the owner's end, then end every process."""
         # blocked signals stay pending for sigtimedwait: no handler, no race, no sleeping
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
         while True:
@@ -183,6 +192,9 @@ class Supervisor:
             self._write_state()
             arrived = signal.sigtimedwait(SIGNALS, self._next())
             if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):
+                break
+            if self._owner.poll(0):
+                self._log("the owner has ended")
                 break
         self._end(list(self._children))
         self._children.clear()
@@ -256,6 +268,7 @@ class Supervisor:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                umask=0o077,  # Fabric CA would make some of its keys readable for all
                 preexec_fn=self._before_exec,  # noqa: PLW1509  # safe here: this process has a single thread
             )
 
@@ -268,14 +281,12 @@ class Supervisor:
 
     def _end(self, names: list[str]) -> None:
         """End processes: SIGTERM to all, SIGKILL to those that have not ended in time."""
-        alive = [(name, child.process) for name in names if (child := self._children[name]).process is not None]
+        found = [(name, self._children[name].process) for name in names]
+        alive = [(name, process) for name, process in found if process is not None]
         for _, process in alive:
-            if process is not None:
-                process.terminate()
+            process.terminate()
         end = time.monotonic() + GRACE
         for name, process in alive:
-            if process is None:
-                continue
             try:
                 process.wait(timeout=max(0.0, end - time.monotonic()))
             except subprocess.TimeoutExpired:
@@ -327,7 +338,7 @@ def _open_log(path: Path) -> IO[bytes]:
 
 
 def main(argv: list[str]) -> int:
-    """Supervise the network folder that the one argument names."""
+    """Supervise the network folder that the first argument names, while the process of the second one lives."""
     directory = Path(argv[0])
     (directory / SUPERVISOR).mkdir(mode=0o700, exist_ok=True)
     with open(directory / SUPERVISOR / "lock", "a+", opener=_private) as lock:
@@ -343,7 +354,10 @@ def main(argv: list[str]) -> int:
         def log(line: str) -> None:
             print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, flush=True)
 
-        Supervisor(directory, log).run()
+        try:
+            Supervisor(directory, log, int(argv[1]) if len(argv) > 1 else None).run()
+        except ProcessLookupError:
+            log("the owner has ended before we began")
     return 0
 
 

@@ -26,7 +26,9 @@ _MSP_ID: Final = Text(
 )
 _HOST: Final = Text(most=253, pattern=r"[A-Za-z0-9][A-Za-z0-9.\-]*", expects="a host name or an IPv4 address")
 _CHANNEL_NAME: Final = Text(
-    most=100, pattern=r"[a-z][a-z0-9.-]*", expects="a channel name (a small letter, then small letters, digits, . and -)"
+    most=100,
+    pattern=r"[a-z][a-z0-9.-]*",
+    expects="a channel name (a small letter, then small letters, digits, . and -)",
 )
 _PORT: Final = Integer(1024, 65535)
 
@@ -67,7 +69,7 @@ class Channel:
         Duration("1ms", "60s"), "how long an orderer waits to fill a block: the latency of a lone one", default="50ms"
     )
     raft_tick: str = setting(
-        Duration("20ms", "5s"), "Raft's clock: one heartbeat each, an election after ten without", default="300ms"
+        Duration("20ms", "5s"), "Raft's clock: one heartbeat each, an election after ten without", default="200ms"
     )
 
 
@@ -76,7 +78,9 @@ class Chaincode:
     """``[chaincode]``: how the peers run it."""
 
     name: str = setting(
-        Text(most=50, pattern=r"[a-z][a-z0-9_-]*", expects="a chaincode name"), "its name on the channel", default="befl"
+        Text(most=50, pattern=r"[a-z][a-z0-9_-]*", expects="a chaincode name"),
+        "its name on the channel",
+        default="befl",
     )
     time_tolerance: str = setting(
         Duration("1s", "15m"), "how far a proposal's timestamp may be from an endorser's clock", default="60s"
@@ -181,15 +185,17 @@ def parse(data: bytes, what: str) -> Topology:
     Raises
     ------
     BeflError
-        ``BEFL-C-002`` to ``BEFL-C-005`` when a field is unknown, missing or wrong or the file is no TOML; ``BEFL-N-004``
-        when the values do not go together.
+        ``BEFL-C-002`` to ``BEFL-C-005`` when a field is unknown, missing or wrong or the file is no TOML;
+        ``BEFL-N-004`` when the values do not go together.
     """
     return _complete(read(TopologyTable, parse_toml(data, what)))
 
 
 def dump(topology: Topology) -> str:
     """Write a topology as TOML; :func:`parse` of it gives the same topology."""
-    lines = ["# The consortium, as `befl network up` made it. Ports stand in the channel configuration: do not change them."]
+    lines = [
+        "# The consortium, as `befl network up` made it. Ports stand in the channel configuration: do not change them."
+    ]
     lines += ["befl = 1", ""]
     for name, table in (("channel", topology.channel), ("chaincode", topology.chaincode)):
         lines += [f"[{name}]", *_keys(dataclasses.asdict(table)), ""]
