@@ -99,6 +99,96 @@ _TABLE: Final = (
         "A file cannot be read or written",
         "The message names the file and the system's reason: it is missing, is a folder, or may not be read by this user.",
     ),
+    Code(
+        "BEFL-C-007",
+        "The agent has no file for the task's data",
+        "The task names its data by an alias, and the agent's configuration maps no file to it: add a table "
+        "[data.ALIAS] with path = \"...\" to AGENT.toml.",
+    ),
+    Code(
+        "BEFL-C-008",
+        "Another agent uses this state folder",
+        "Two agents of one institution must not share records. Stop the other one, or give this one a state folder of its "
+        "own in AGENT.toml.",
+    ),
+    Code(
+        "BEFL-C-009",
+        "The policy does not allow it",
+        "The institution's own [policy] in AGENT.toml, or a missing approval of the app, stands against the task; the "
+        "message names every reason.",
+    ),
+    Code(
+        "BEFL-C-010",
+        "It is not said which network or which identity",
+        "Name a network folder (--network DIR or BEFL_NETWORK) and an identity (--as ORG or ORG/NAME, or BEFL_AS), or a "
+        "connection profile and a user folder (--profile FILE --user DIR).",
+    ),
+    Code(
+        "BEFL-C-101",
+        "The data file cannot be read",
+        "The file that an alias stands for is missing, is a folder, or may not be read by this user. The message "
+        "names file and reason; the path stands under [data.ALIAS] in AGENT.toml.",
+    ),
+    Code(
+        "BEFL-C-102",
+        "The data file is too large",
+        "A table may have 512 MB and two hundred million cells; it is read into memory as a whole. Give the agent "
+        "a smaller file or leave out columns that the task does not name.",
+    ),
+    Code(
+        "BEFL-C-103",
+        "The data file is not UTF-8 text",
+        "Data is read from CSV files in UTF-8. A spreadsheet (xlsx), an archive or a file in another encoding has "
+        "to be saved as CSV, UTF-8, first.",
+    ),
+    Code(
+        "BEFL-C-104",
+        "The data file is empty",
+        "There is nothing in the file, or a header without rows.",
+    ),
+    Code(
+        "BEFL-C-105",
+        "The data file has other columns than the task wants",
+        "The first line must name each column that the task declares, and the label; more columns may stand there "
+        "and are not read. The message lists what is missing and what is there; no name may stand there twice.",
+    ),
+    Code(
+        "BEFL-C-106",
+        "The data file is not regular CSV",
+        "Cells are separated by commas and quoted as RFC 4180 says; each row has as many cells as the header. The "
+        "message names the row.",
+    ),
+    Code(
+        "BEFL-C-107",
+        "A cell is not a number",
+        "The task declares the column a number. Numbers are written with a decimal point and without separators of "
+        "thousands; nan and inf are none. If the text means that the value is not known, the task has to list it "
+        "under missing.",
+    ),
+    Code(
+        "BEFL-C-108",
+        "A cell holds a value that the task does not declare",
+        "The task lists every value of a category. One that is not listed has no feature, in training and in "
+        "prediction: write the cell as the task does, or have the task list it under values or missing.",
+    ),
+    Code(
+        "BEFL-C-109",
+        "A label is missing or is not one of the classes",
+        "Each row needs its label, written as the task's classes are. Rows whose label is not known cannot be "
+        "trained on; leave them out of the file.",
+    ),
+    Code(
+        "BEFL-C-110",
+        "All rows have the same label",
+        "The rows to train on hold one class only: the label's column is wrong, or the file was filtered. A model "
+        "cannot learn a difference that the rows do not show.",
+    ),
+    Code(
+        "BEFL-C-111",
+        "Too few rows",
+        "After rows are held back for evaluation too few are left, or none is held back. Training wants at least "
+        "ten rows and some on each side.",
+    ),
     # --- G: gateway and ledger --------------------------------------------------------------------------------
     Code(
         "BEFL-G-001",
@@ -357,6 +447,56 @@ _TABLE: Final = (
         "The model folder was altered or is not complete",
         "A file of the folder is missing or has another SHA-256 than the manifest says, or the manifest another than the "
         "ledger says. Fetch the model again with befl model fetch.",
+    ),
+    Code(
+        "BEFL-M-101",
+        "The training app cannot be started",
+        "The app's file cannot be read or run, lacks one of init, train and predict, or the interpreter that "
+        "AGENT.toml names under [training] python does not start or lacks a package (pip install 'befl[train]'). "
+        "The message has the reason.",
+    ),
+    Code(
+        "BEFL-M-102",
+        "The training app raised an error",
+        "The message has the error and the line of the app's file in which it arose; the agent's log has what the "
+        "app wrote. Mend the app (its digest changes, so it is approved and published anew) or its settings.",
+    ),
+    Code(
+        "BEFL-M-103",
+        "The training app returned something else than a model",
+        "init and train return a dict of name to float32 array, always with the same names and shapes; predict "
+        "returns probabilities, one row a row and one column a class. The message says what differs.",
+    ),
+    Code(
+        "BEFL-M-104",
+        "The training app did not finish in time",
+        "The call took longer than allowed and the process was killed. Fewer epochs or steps, a smaller model or a "
+        "longer deadline help.",
+    ),
+    Code(
+        "BEFL-M-105",
+        "The training process died",
+        "The process ended without an answer: it was killed (often for lack of memory), the app ended it, or the "
+        "interpreter lacks numpy. The message has its status and the last line it wrote. The next round starts it "
+        "anew.",
+    ),
+    Code(
+        "BEFL-M-106",
+        "The training app refuses its settings",
+        "The app does not take what stands in the task's [app.settings]; the message names the setting. The issuer "
+        "has to publish the task with other settings.",
+    ),
+    Code(
+        "BEFL-M-107",
+        "The training app returned values that are not finite",
+        "Some values are infinite or not a number: training has diverged. A smaller learning rate helps, or a "
+        "centre and spread of the columns that bring the features near 0.",
+    ),
+    Code(
+        "BEFL-M-108",
+        "The app at hand is not the one that the model was trained with",
+        "A model names its app by digest. Apps that come with befl are found by it when befl has the same version "
+        "of them; any other is given as a file (--app FILE), and its SHA-256 must be the one on the model's card.",
     ),
     # --- N: network -------------------------------------------------------------------------------------------
     Code(

@@ -12,7 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, Context, Decimal, InvalidOperation
 from typing import Any, Final, Protocol, TypeVar
 
 from befl.rules.errors import BeflError
@@ -22,7 +22,9 @@ T = TypeVar("T")
 _UNITS: Final = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
 _DURATION: Final = re.compile(r"([0-9]{1,9})(ms|s|m|h|d)")
 _DECIMAL_DIGITS: Final = 18
+_EXACT: Final = Context(prec=40, Emin=MIN_EMIN, Emax=MAX_EMAX)  # the default one would round to 28 digits
 _TOML_MOST: Final = 1_000_000
+_KEY_DOTS: Final = 1_000
 
 
 class Parser(Protocol):
@@ -38,10 +40,7 @@ class Parser(Protocol):
 
 def refuse(where: str, expects: str, value: Any) -> BeflError:
     """Make the error for a wrong value: where it stands, what was expected, what was found."""
-    shown = repr(str(value) if isinstance(value, Decimal) else value)
-    if len(shown) > 60:
-        shown = shown[:57] + "..."
-    return BeflError("BEFL-C-004", f"{where}: must be {expects}, not {shown}")
+    return BeflError("BEFL-C-004", f"{where}: must be {expects}, not {_shown(value)}")
 
 
 @dataclass(frozen=True)
@@ -262,7 +261,7 @@ def read(cls: type[T], value: Any, where: str = "") -> T:
     if not isinstance(value, Mapping):
         raise refuse(where or "the file", "a table", value)
     declared: Any = cls
-    known = {field.name: field for field in dataclasses.fields(declared)}
+    known = {field.name: field for field in dataclasses.fields(declared) if "parse" in field.metadata}
     for key in value:
         if key not in known:
             raise BeflError(
@@ -305,13 +304,18 @@ def parse_toml(data: bytes, what: str) -> dict[str, Any]:
     """
     if len(data) > _TOML_MOST:
         raise BeflError("BEFL-C-005", f"{what}: {len(data)} bytes are more than the {_TOML_MOST} allowed")
+    if any(part.count(b".") > _KEY_DOTS for part in re.split(rb"[=,{\r\n]", data)):
+        # tomllib's time grows with the square of a dotted key's length
+        raise BeflError("BEFL-C-005", f"{what}: a key has more than {_KEY_DOTS} dots")
     try:
         return tomllib.loads(data.decode(), parse_float=_toml_float)
     except UnicodeDecodeError as error:
         raise BeflError("BEFL-C-005", f"{what}: not UTF-8 at byte {error.start}") from None
-    except (tomllib.TOMLDecodeError, InvalidOperation, RecursionError) as error:
+    except RecursionError:
+        raise BeflError("BEFL-C-005", f"{what}: not valid TOML: nested too deeply") from None
+    except tomllib.TOMLDecodeError as error:
         raise BeflError("BEFL-C-005", f"{what}: not valid TOML: {error}") from None
-    except ValueError:  # an integer of more digits than Python reads
+    except (ValueError, InvalidOperation):  # an integer or an exponent of more digits than Python reads
         raise BeflError("BEFL-C-005", f"{what}: not valid TOML: a number has too many digits") from None
 
 
@@ -334,11 +338,23 @@ def to_decimal(value: Any) -> Decimal | None:
     number = Decimal(value)
     if not number.is_finite() or number.adjusted() >= _DECIMAL_DIGITS or len(number.as_tuple().digits) > 36:
         return None
-    number = number.normalize()
+    number = number.normalize(_EXACT)
     exponent = number.as_tuple().exponent
     if isinstance(exponent, int) and exponent < -_DECIMAL_DIGITS:
         return None
     return Decimal(0) if number == 0 else number
+
+
+def _shown(value: Any) -> str:
+    """Say what was found in at most 60 characters, however large or deep it is."""
+    if isinstance(value, Mapping):
+        return f"a table of {len(value)} keys"
+    if isinstance(value, list | tuple):
+        return f"a list of {len(value)} values"
+    if isinstance(value, int) and value.bit_length() > 256:  # Python refuses to print the largest
+        return f"a number of {value.bit_length()} bits"
+    shown = repr(str(value) if isinstance(value, Decimal) else value)
+    return shown if len(shown) <= 60 else shown[:57] + "..."
 
 
 def _toml_float(text: str) -> Decimal:

@@ -1,0 +1,124 @@
+"""``AGENT.toml``: what one institution's agent uses, and what its operator agrees to."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from befl.rules.errors import BeflError
+from befl.rules.reader import Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
+from befl.rules.schemes import SCHEMES
+from befl.rules.spec import MOST_INSTITUTIONS, MSP_ID
+
+_PATH: Final = Text(most=1_000, pattern=r"[^\x00-\x1f\x7f]+", expects="a path")
+_WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")
+
+
+@dataclass(frozen=True)
+class NetworkTable:
+    """``[network]``: where the institution's peer is."""
+
+    profile: str = setting(_PATH, "the connection profile of the institution")
+    channel: str = setting(_WORD, "the channel", default="befl")
+    chaincode: str = setting(_WORD, "the chaincode's name", default="befl")
+
+
+@dataclass(frozen=True)
+class IdentityTable:
+    """``[identity]``: as whom the agent acts."""
+
+    msp_dir: str = setting(
+        _PATH, "the MSP folder of an identity with befl.role = trainer; its `tls` folder lies beside"
+    )
+
+
+@dataclass(frozen=True)
+class DataTable:
+    """``[data.ALIAS]``: the file behind one alias."""
+
+    path: str = setting(_PATH, "a CSV file")
+
+
+@dataclass(frozen=True)
+class Policy:
+    """``[policy]``: what the institution agrees to; evaluated before each round."""
+
+    apply: str = setting(
+        Choice(("ask", "always")),
+        '"ask": the operator applies with `befl task apply`; "always": the agent applies by itself',
+        default="ask",
+    )
+    issuers: str | tuple[str, ...] = setting(
+        Either(Choice(("any",)), Sequence(MSP_ID, 1, MOST_INSTITUTIONS, unique=True)),
+        "whose tasks are accepted",
+        default="any",
+    )
+    schemes: tuple[str, ...] = setting(
+        Sequence(Choice(SCHEMES.names()), 0, 10, unique=True),
+        'accepted privacy schemes; "none" must be named to be accepted',
+        default=(),
+    )
+    least: int = setting(Integer(1, MOST_INSTITUTIONS), "least number of trainers of a task", default=3)
+
+
+@dataclass(frozen=True)
+class TrainingTable:
+    """``[training]``: where the app runs."""
+
+    python: str = setting(Text(most=1_000), "the Python interpreter with torch; empty for the agent's own", default="")
+    threads: int = setting(Integer(1, 1024), "threads of the training process", default=1)
+    timeout: int = setting(Integer(1, 7 * 86_400), "seconds that one call of the app may take", default=3_600)
+
+
+@dataclass(frozen=True, kw_only=True)
+class AgentConfig:
+    """The whole of ``AGENT.toml``; relative paths are relative to the file."""
+
+    befl: int = setting(Integer(1, 1), "version of this file's form")
+    network: NetworkTable = setting(Table(NetworkTable), "the network")
+    identity: IdentityTable = setting(Table(IdentityTable), "the identity")
+    data: Mapping[str, DataTable] = setting(Mapped(Table(DataTable), 1_000, key=_WORD), "the data", default={})
+    policy: Policy = setting(Table(Policy), "the policy", default=Policy())
+    training: TrainingTable = setting(Table(TrainingTable), "training", default=TrainingTable())
+    state: str = setting(_PATH, "the folder of the agent's own records", default="state")
+    folder: Path = Path()
+
+    @property
+    def state_dir(self) -> Path:
+        """The folder of the agent's own records."""
+        return self.folder / self.state
+
+    @property
+    def profile(self) -> Path:
+        """The connection profile."""
+        return self.folder / self.network.profile
+
+    @property
+    def user_dir(self) -> Path:
+        """The identity's folder, with ``msp`` and ``tls``."""
+        return (self.folder / self.identity.msp_dir).parent
+
+    def data_path(self, alias: str) -> Path:
+        """Return the file behind an alias; raises ``BEFL-C-007`` when the configuration has none."""
+        if alias not in self.data:
+            known = ", ".join(sorted(self.data)) or "none"
+            raise BeflError("BEFL-C-007", f"no file is configured for data {alias!r}", f"Configured: {known}.")
+        return self.folder / self.data[alias].path
+
+
+def load(path: Path) -> AgentConfig:
+    """Read an agent's configuration.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-006`` when the file cannot be read, ``BEFL-C-002`` to ``BEFL-C-005`` for its content.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
+    return dataclasses.replace(read(AgentConfig, parse_toml(data, path.name)), folder=path.resolve().parent)

@@ -1,0 +1,117 @@
+"""The agent of an institution: one worker a task, woken by the ledger's events."""
+
+from __future__ import annotations
+
+import json
+import logging
+import threading
+from collections.abc import Callable, Iterable
+from typing import Final
+
+from befl.agent.config import AgentConfig
+from befl.agent.ledger import Ledger
+from befl.agent.store import Store
+from befl.agent.worker import Participant, Worker
+from befl.rules.errors import BeflError
+from befl.rules.view import TaskView
+
+log = logging.getLogger("befl.agent")
+
+_DISCOVER_S: Final = 10.0
+_LIVE: Final = ("published", "running")
+
+
+class Agent:
+    """Watches the ledger and works on every task that it may.
+
+    Parameters
+    ----------
+    config : AgentConfig
+        The operator's configuration.
+    msp_id : str
+        The institution.
+    ledger : Ledger
+        The institution's ledger.
+    participant : callable
+        Makes what trains for a task, from configuration, institution and view.
+    stopped : threading.Event
+        Set from outside when the agent shall end.
+    """
+
+    def __init__(
+        self,
+        config: AgentConfig,
+        msp_id: str,
+        ledger: Ledger,
+        participant: Callable[[AgentConfig, str, TaskView], Participant],
+        stopped: threading.Event,
+    ) -> None:
+        self._config = config
+        self._msp_id = msp_id
+        self._ledger = ledger
+        self._participant = participant
+        self._store = Store(config.state_dir)
+        self._workers: dict[str, Worker] = {}
+        self._lock = threading.Lock()
+        self._stopped = stopped
+
+    def run(self) -> None:
+        """Work until stopped; look for new tasks now and every ten seconds, whatever events come.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-C-008`` when another agent uses the state folder.
+        """
+        self._store.lock()
+        try:
+            log.info("agent of %s runs", self._msp_id)
+            while not self._stopped.is_set():
+                try:
+                    self._discover()
+                except BeflError as error:
+                    log.warning("cannot read the tasks: %s", str(error).replace("\n", " "))
+                self._stopped.wait(_DISCOVER_S)
+        finally:
+            self._finish()
+            self._store.unlock()
+            log.info("agent of %s has stopped", self._msp_id)
+
+    def follow(self, payloads: Iterable[bytes]) -> None:
+        """Wake workers by the payloads of chaincode events; returns when the events end."""
+        for payload in payloads:
+            task = json.loads(payload)["task"]
+            with self._lock:
+                worker = self._workers.get(task)
+            if worker is None:
+                self._start(task)
+            else:
+                worker.wake()
+
+    def _discover(self) -> None:
+        for record in self._ledger.tasks():
+            if record["state"] in _LIVE:
+                self._start(record["id"])
+
+    def _start(self, task: str) -> None:
+        with self._lock:
+            if self._stopped.is_set() or task in self._workers:  # a worker ends only with its task
+                return
+            self._workers[task] = worker = Worker(
+                task,
+                msp_id=self._msp_id,
+                ledger=self._ledger,
+                store=self._store,
+                policy=self._config.policy,
+                aliases=frozenset(self._config.data),
+                participant=lambda view: self._participant(self._config, self._msp_id, view),
+            )
+            worker.start()
+
+    def _finish(self) -> None:
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.stop()
+        for worker in workers:
+            worker.join(timeout=30)

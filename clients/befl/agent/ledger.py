@@ -1,0 +1,172 @@
+"""The transactions of the chaincode as typed calls, whatever carries them."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Protocol
+
+from befl.rules import canonical, codec
+from befl.rules import spec as specs
+from befl.rules import view as views
+from befl.rules.errors import BeflError
+from befl.rules.layout import Tensor
+from befl.rules.metrics import Counts, counts_record
+from befl.rules.view import TaskView
+
+_PAGE: Final = "100"
+
+
+class Committed(Protocol):
+    """What a committed transaction gives back."""
+
+    @property
+    def result(self) -> bytes:
+        """What the chaincode returned."""
+
+    @property
+    def txid(self) -> str:
+        """The transaction id."""
+
+    @property
+    def block(self) -> int:
+        """The block it stands in."""
+
+
+class Transactor(Protocol):
+    """Evaluates and submits transactions of the chaincode as one identity."""
+
+    def evaluate(self, function: str, *args: str) -> bytes:
+        """Ask the institution's own peer."""
+
+    def submit(self, function: str, *args: str, transient: Mapping[str, bytes] | None = None) -> Committed:
+        """Endorse, order and wait for the commit."""
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """Where a submitted transaction stands.
+
+    Parameters
+    ----------
+    txid : str
+        The transaction.
+    block : int
+        Its block.
+    value : dict
+        What the transaction returned.
+    """
+
+    txid: str
+    block: int
+    value: dict[str, Any]
+
+
+class Ledger:
+    """The consortium's ledger as one institution sees it.
+
+    Parameters
+    ----------
+    transactor : Transactor
+        A gateway contract, or the in-memory ledger.
+    """
+
+    def __init__(self, transactor: Transactor) -> None:
+        self._transactor = transactor
+
+    def publish(self, spec: specs.TaskSpec, app_digest: str, layout: tuple[Tensor, ...], model: bytes) -> Receipt:
+        """Publish a task with its initial model (little-endian int64)."""
+        listed = canonical.dumps([{"name": tensor.name, "shape": list(tensor.shape)} for tensor in layout]).decode()
+        return self._submit("TaskContract:Publish", specs.to_json(spec), app_digest, listed, transient={"model": model})
+
+    def apply(self, task: str, app_digest: str) -> Receipt:
+        """Apply as a trainer."""
+        return self._submit("TaskContract:Apply", task, app_digest)
+
+    def open(self, task: str) -> Receipt:
+        """Open the next round."""
+        return self._submit("TaskContract:Open", task)
+
+    def submit(self, task: str, number: int, weight: int, update: bytes) -> Receipt:
+        """Submit an update (little-endian int32)."""
+        return self._submit(
+            "RoundContract:Submit", task, str(number), str(weight), codec.digest(update), transient={"update": update}
+        )
+
+    def close(self, task: str, number: int) -> Receipt:
+        """Close a round."""
+        return self._submit("RoundContract:Close", task, str(number))
+
+    def report(self, task: str, number: int, model: str, counts: Counts) -> Receipt:
+        """Report the new model's hash and counts on held-back rows."""
+        counted = canonical.dumps(counts_record(counts)).decode()
+        return self._submit("RoundContract:Report", task, str(number), model, counted)
+
+    def finish(self, task: str, model: bytes) -> Receipt:
+        """Register the final model."""
+        return self._submit("TaskContract:Finish", task, transient={"model": model})
+
+    def cancel(self, task: str, reason: str) -> Receipt:
+        """Cancel a task."""
+        return self._submit("TaskContract:Cancel", task, reason)
+
+    def view(self, task: str) -> TaskView:
+        """Read a task with its current round."""
+        return views.from_record(self._evaluate("TaskContract:View", task))
+
+    def tasks(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all tasks, page by page."""
+        return self._pages("TaskContract:List")
+
+    def rounds(self, task: str) -> Iterator[dict[str, Any]]:
+        """Read the records of a task's rounds, page by page."""
+        return self._pages("RoundContract:List", task)
+
+    def round(self, task: str, number: int) -> dict[str, Any]:
+        """Read a round: ``round``, ``updates`` and ``reports`` (records by MSP ID)."""
+        record: dict[str, Any] = self._evaluate("RoundContract:Get", task, str(number))
+        return record
+
+    def update(self, task: str, number: int, msp_id: str, digest: str) -> bytes:
+        """Read an update's bytes from the own peer and check their digest (``BEFL-M-007``)."""
+        return self._checked(digest, "RoundContract:Update", task, str(number), msp_id)
+
+    def models(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all final models, page by page."""
+        return self._pages("ModelContract:List")
+
+    def model(self, task: str) -> dict[str, Any]:
+        """Read the record of a task's final model."""
+        record: dict[str, Any] = self._evaluate("ModelContract:Get", task)
+        return record
+
+    def model_bytes(self, task: str, number: int, digest: str) -> bytes:
+        """Read a stored model's bytes from the own peer and check their digest (``BEFL-M-007``)."""
+        return self._checked(digest, "ModelContract:Bytes", task, str(number))
+
+    def _checked(self, digest: str, function: str, *args: str) -> bytes:
+        data = self._transactor.evaluate(function, *args)
+        if codec.digest(data) != digest:
+            raise BeflError(
+                "BEFL-M-007",
+                f"{function} {' '.join(args)}: the peer gave bytes with SHA-256 {codec.digest(data)[:16]}, "
+                f"the ledger says {digest[:16]}",
+            )
+        return data
+
+    def _pages(self, function: str, *args: str) -> Iterator[dict[str, Any]]:
+        bookmark = ""
+        while True:
+            page = self._evaluate(function, *args, _PAGE, bookmark)
+            yield from page["records"]
+            bookmark = page["bookmark"]
+            if not bookmark:
+                return
+
+    def _evaluate(self, function: str, *args: str) -> Any:
+        return json.loads(self._transactor.evaluate(function, *args))
+
+    def _submit(self, function: str, *args: str, transient: Mapping[str, bytes] | None = None) -> Receipt:
+        committed = self._transactor.submit(function, *args, transient=transient)
+        return Receipt(committed.txid, committed.block, json.loads(committed.result))

@@ -1,0 +1,127 @@
+"""Training for one task: the institution's rows, and the app in its child process."""
+
+from __future__ import annotations
+
+from typing import Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from befl.agent.config import AgentConfig
+from befl.rules import codec
+from befl.rules.errors import BeflError
+from befl.rules.layout import Tensor, read_layout
+from befl.rules.metrics import Counts, read_counts
+from befl.rules.seeds import rows_seed, training_seed
+from befl.rules.spec import TaskSpec
+from befl.rules.view import TaskView
+from befl.training import AppCode, Trainer, builtin_apps
+from befl.training.data import features, load, split
+from befl.training.metrics import counts
+
+
+class AppParticipant:
+    """Trains a task's app on the institution's file.
+
+    Parameters
+    ----------
+    config : AgentConfig
+        Where the file is and which interpreter runs the app.
+    msp_id : str
+        The institution.
+    view : TaskView
+        The task.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-007`` no file for the data, ``BEFL-C-1..`` the file does not fit, ``BEFL-T-009`` the release's app is
+        another one than the task's.
+    """
+
+    def __init__(self, config: AgentConfig, msp_id: str, view: TaskView) -> None:
+        self._msp_id = msp_id
+        self._layout: tuple[Tensor, ...] = read_layout(view.record["layout"])
+        app = app_of(view.spec.app.name)
+        if app.digest != view.record["app"]["digest"]:
+            raise BeflError(
+                "BEFL-T-009",
+                f"app {app.name} has SHA-256 {app.digest[:16]} here, task {view.id} names "
+                f"{view.record['app']['digest'][:16]}",
+                "Institutions of one task must run the same release of befl.",
+            )
+        self._trainer = Trainer(
+            app,
+            view.spec.app.settings,
+            len(view.spec.data.classes),
+            python=config.training.python or None,
+            threads=config.training.threads,
+            timeout=config.training.timeout,
+        )
+        try:  # the child imports torch while the rows are read
+            table = load(config.data_path(view.spec.data.alias), view.spec.data)
+            self._train, self._evaluate = split(table, view.spec.data, rows_seed(view.id))
+        except BaseException:
+            self._trainer.close()
+            raise
+
+    def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
+        """Train one round from an integer model.
+
+        Returns
+        -------
+        weight : int
+            Rows trained on.
+        update : ndarray of int32, shape (length,)
+            The change in fixed point.
+        """
+        rule = view.spec.aggregation
+        start = codec.to_float(model, rule.scale_bits)
+        seed = training_seed(view.id, number, self._msp_id)
+        trained = self._trainer.train(self._layout, start, self._train.x, self._train.y, seed)
+        change = trained.astype(np.float64) - start.astype(np.float64)
+        return len(self._train.y), codec.encode(change, rule.scale_bits, rule.clip)
+
+    def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Counts:
+        """Count on the held-back rows what an integer model predicts."""
+        values = codec.to_float(model, view.spec.aggregation.scale_bits)
+        found = self._trainer.predict(self._layout, values, self._evaluate.x)
+        return read_counts(counts(found, self._evaluate.y))
+
+    def close(self) -> None:
+        """End the child process."""
+        self._trainer.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def app_of(name: str) -> AppCode:
+    """Return the code of a built-in app; raises ``BEFL-C-004`` when there is none of that name."""
+    apps = builtin_apps()
+    if name not in apps:
+        raise BeflError("BEFL-C-004", f"app.name: must be one of {', '.join(sorted(apps))}, not {name!r}")
+    return apps[name]
+
+
+def initial_model(
+    spec: TaskSpec, seed: int, *, python: str | None = None
+) -> tuple[str, tuple[Tensor, ...], NDArray[np.float32]]:
+    """Make the initial model of a task.
+
+    Returns
+    -------
+    digest : str
+        SHA-256 of the app's code.
+    layout : tuple of Tensor
+        The model's tensors.
+    values : ndarray of float32, shape (length,)
+        The initial parameters.
+    """
+    app = app_of(spec.app.name)
+    with Trainer(app, spec.app.settings, len(spec.data.classes), python=python) as trainer:
+        layout, values = trainer.init(len(features(spec.data)), seed)
+    return app.digest, layout, values

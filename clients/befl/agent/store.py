@@ -1,0 +1,156 @@
+"""What an agent must remember itself: written whole or not at all, readable by its owner alone."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from befl.rules import canonical, codec
+from befl.rules.errors import BeflError
+
+
+class Store:
+    """The agent's state folder.
+
+    Parameters
+    ----------
+    folder : Path
+        Made when it is missing, mode 0700.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-006`` when it cannot be made or written.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        try:
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise BeflError("BEFL-C-006", f"{folder}: {error.strerror}") from None
+        self._lock: int | None = None
+
+    def lock(self) -> None:
+        """Keep every other agent out of the folder until this process ends; raises ``BEFL-C-008``."""
+        descriptor = os.open(self.folder / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            os.close(descriptor)
+            raise BeflError("BEFL-C-008", f"{self.folder}: another agent runs with this state folder") from None
+        self._lock = descriptor
+
+    def unlock(self) -> None:
+        """Let others in."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def keep_update(self, task: str, number: int, weight: int, update: bytes) -> None:
+        """Keep an update before it is sent: after a restart the same bytes are sent again."""
+        header = canonical.dumps({"digest": codec.digest(update), "weight": weight})
+        self._write(self._task(task) / f"update-{number:06d}", header + b"\n" + update)
+
+    def kept_update(self, task: str, number: int) -> tuple[int, bytes] | None:
+        """Return weight and bytes of a kept update; None when there is none, or none that is whole."""
+        found = self._read(self._task(task) / f"update-{number:06d}")
+        if found is None:
+            return None
+        header, _, update = found.partition(b"\n")
+        try:
+            facts = json.loads(header)
+            whole = codec.digest(update) == facts["digest"]
+        except (ValueError, KeyError, TypeError):
+            return None
+        return (int(facts["weight"]), update) if whole else None
+
+    def keep_model(self, task: str, number: int, model: bytes) -> None:
+        """Keep the integer model after a round and forget older ones."""
+        folder = self._task(task)
+        self._write(folder / f"model-{number:06d}", codec.digest(model).encode() + b"\n" + model)
+        for path in [*folder.glob("model-*"), *folder.glob("update-*")]:
+            if path.name.partition("-")[2] < f"{number:06d}":
+                path.unlink(missing_ok=True)
+
+    def kept_model(self, task: str, most: int) -> tuple[int, bytes] | None:
+        """Return round and bytes of the newest kept model up to a round; None when there is none that is whole."""
+        for path in sorted(self._task(task).glob("model-*"), reverse=True):
+            number = path.name.partition("-")[2]
+            found = self._read(path)
+            if not number.isdigit() or int(number) > most or found is None:
+                continue
+            digest, _, model = found.partition(b"\n")
+            if codec.digest(model).encode() == digest:
+                return int(number), model
+        return None
+
+    def approve(self, digest: str, decision: dict[str, Any]) -> None:
+        """Record the operator's approval of an app."""
+        approvals = {**self.approvals(), digest: decision}
+        self._write(self.folder / "approvals.json", canonical.dumps(approvals) + b"\n")
+
+    def approvals(self) -> dict[str, dict[str, Any]]:
+        """Return the approved apps by digest; raises ``BEFL-C-001`` when the file was damaged."""
+        found = self._read(self.folder / "approvals.json")
+        if found is None:
+            return {}
+        approvals: dict[str, dict[str, Any]] = canonical.loads(found.strip())
+        return approvals
+
+    def keep_folder(self, task: str, files: dict[str, bytes]) -> Path:
+        """Write a final model's folder and return its path."""
+        folder = self.folder / "models" / task
+        for name, data in files.items():
+            self._write(folder / name, data)
+        return folder
+
+    def _task(self, task: str) -> Path:
+        return self.folder / "tasks" / task
+
+    @staticmethod
+    def _read(path: Path) -> bytes | None:
+        try:
+            return path.read_bytes()
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
+
+    @staticmethod
+    def _write(path: Path, data: bytes) -> None:
+        write_whole(path, data)
+
+
+def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
+    """Write a file whole or not at all, on disk before this returns.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-006``.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                os.fchmod(file.fileno(), mode)
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            Path(temporary).replace(path)
+        except BaseException:
+            Path(temporary).unlink(missing_ok=True)
+            raise
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None

@@ -1,0 +1,229 @@
+"""One task at one institution: read the view, ask for the next step, do it, read again."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Callable
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from befl.agent.chain import model_after
+from befl.agent.config import Policy
+from befl.agent.ledger import Ledger
+from befl.agent.policy import objections
+from befl.agent.store import Store
+from befl.rules import artefact, codec
+from befl.rules.errors import CODES, BeflError
+from befl.rules.metrics import Counts
+from befl.rules.modes import MODES
+from befl.rules.modes.mode import Step
+from befl.rules.view import TaskView
+
+log = logging.getLogger("befl.agent")
+
+_POLL_S: Final = 5.0
+_BACKOFF_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
+_RACES: Final = frozenset({"BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-G-020"})
+
+
+class Participant(Protocol):
+    """What trains and evaluates for one task; made when it is first needed, closed with the worker."""
+
+    def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
+        """Return weight and update of a round that starts from ``model``."""
+
+    def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Counts:
+        """Count on the held-back rows."""
+
+    def close(self) -> None:
+        """End the training process."""
+
+
+class Worker(threading.Thread):
+    """A thread that sees one task to its end.
+
+    Parameters
+    ----------
+    task : str
+        The task's id.
+    msp_id : str
+        The institution.
+    ledger, store : Ledger, Store
+        What it reads and what it remembers.
+    policy : Policy
+        What the operator agreed to.
+    aliases : frozenset of str
+        Data that there are files for.
+    participant : callable
+        Makes the :class:`Participant` of a task.
+    """
+
+    def __init__(
+        self,
+        task: str,
+        *,
+        msp_id: str,
+        ledger: Ledger,
+        store: Store,
+        policy: Policy,
+        aliases: frozenset[str],
+        participant: Callable[[TaskView], Participant],
+    ) -> None:
+        super().__init__(name=f"task-{task}", daemon=True)
+        self.task = task
+        self._msp_id = msp_id
+        self._ledger = ledger
+        self._store = store
+        self._policy = policy
+        self._aliases = aliases
+        self._make = participant
+        self._participant: Participant | None = None
+        self._wake = threading.Event()
+        self._stop_asked = threading.Event()
+        self._seen: tuple[TaskView | None, int] = (None, 0)
+        self._said = ""
+
+    def wake(self) -> None:
+        """Look at the task again now."""
+        self._wake.set()
+
+    def stop(self) -> None:
+        """End after the step at hand."""
+        self._stop_asked.set()
+        self._wake.set()
+
+    def run(self) -> None:
+        """Work until the task has ended or :meth:`stop` is called; no failure ends it."""
+        failures = 0
+        try:
+            while not self._stop_asked.is_set():
+                self._wake.clear()
+                try:
+                    pause_s = self._once()
+                    failures = 0
+                except BeflError as error:
+                    pause_s = self._after(error, failures)
+                    failures = 0 if error.code in _RACES else failures + 1
+                except Exception:
+                    log.exception("task=%s a mistake in befl; trying again", self.task)
+                    pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+                    failures += 1
+                if pause_s is None:
+                    return
+                self._wake.wait(pause_s)
+        finally:
+            if self._participant is not None:
+                self._participant.close()
+
+    def _once(self) -> float | None:
+        """Do one step; return how many seconds to wait before the next, None when the task has ended."""
+        view = self._ledger.view(self.task)
+        now_ms = _now_ms()
+        if view != self._seen[0]:
+            self._seen = (view, now_ms)
+        step = MODES[view.record["rules"]["mode"]].next_step(view, self._msp_id, now_ms, self._seen[1])
+        if step.action == "end":
+            self._end(view, step)
+            return None
+        if step.action == "wait":
+            self._say(logging.DEBUG, f"waits: {step.why}")
+            return min((step.until_ms - now_ms) / 1_000, _POLL_S) if step.until_ms else _POLL_S
+        against = objections(self._policy, view, self._aliases, self._store.approvals())
+        if step.action == "apply" and self._policy.apply == "ask" and not against:
+            against = [f'the operator decides (policy.apply = "ask"): befl task apply {self.task}']
+        if against and step.action in ("apply", "submit"):
+            self._say(logging.WARNING, f"does not {step.action}: {'; '.join(against)}")
+            return _POLL_S
+        started = time.monotonic()
+        self._act(view, step)
+        log.info("task=%s round=%d %s seconds=%.2f", self.task, step.round, step.action, time.monotonic() - started)
+        return 0.0
+
+    def _act(self, view: TaskView, step: Step) -> None:
+        ledger, task, number = self._ledger, self.task, step.round
+        match step.action:
+            case "apply":
+                ledger.apply(task, view.record["app"]["digest"])
+                self._of(view)  # the rows are read and the training process starts while others apply
+            case "open":
+                ledger.open(task)
+            case "submit":
+                weight, update = self._update(view, number)
+                ledger.submit(task, number, weight, update)
+            case "close":
+                ledger.close(task, number)
+            case "report":
+                model = model_after(ledger, self._store, view, number)
+                counts = self._of(view).evaluate(view, model)
+                ledger.report(task, number, codec.digest(codec.model_bytes(model)), counts)
+            case _:  # finish: "wait" and "end" have returned before
+                ledger.finish(task, codec.model_bytes(model_after(ledger, self._store, view, number)))
+
+    def _update(self, view: TaskView, number: int) -> tuple[int, bytes]:
+        """Return the update of a round: the stored one after a restart, else a new one, stored before it leaves."""
+        kept = self._store.kept_update(view.id, number)
+        if kept is not None:
+            return kept
+        model = model_after(self._ledger, self._store, view, number - 1)
+        weight, update = self._of(view).train(view, model, number)
+        data = codec.update_bytes(update)
+        self._store.keep_update(view.id, number, weight, data)
+        return weight, data
+
+    def _of(self, view: TaskView) -> Participant:
+        if self._participant is None:
+            self._participant = self._make(view)
+        return self._participant
+
+    def _end(self, view: TaskView, step: Step) -> None:
+        """Keep the final model of a task that the institution took part in."""
+        if view.state == "finished" and self._msp_id in view.roster and view.round is not None:
+            folder = fetch_model(self._ledger, self._store, view)
+            log.info("task=%s finished, model in %s", self.task, folder)
+        else:
+            self._say(logging.INFO, f"ends: {step.why}")
+
+    def _after(self, error: BeflError, failures: int) -> float:
+        """Say a failure once and return how long to wait."""
+        if error.code in _RACES:  # another institution was faster: read again and decide anew
+            return 0.05
+        level = logging.INFO if CODES[error.code].retryable else logging.ERROR
+        self._say(level, str(error).replace("\n", " "))
+        return _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+
+    def _say(self, level: int, text: str) -> None:
+        if text != self._said:
+            log.log(level, "task=%s %s", self.task, text)
+            self._said = text
+
+
+def fetch_model(ledger: Ledger, store: Store, view: TaskView) -> str:
+    """Write a finished task's model folder into the store and return its path.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-M-007`` when the bytes at the peer, or the files made of them, differ from the ledger's record.
+    """
+    return str(store.keep_folder(view.id, model_files(ledger, view)))
+
+
+def model_files(ledger: Ledger, view: TaskView) -> dict[str, bytes]:
+    """Make the files of a finished task's model and hold them against the ledger; raises ``BEFL-M-007``."""
+    registered = ledger.model(view.id)
+    number = registered["round"]
+    data = ledger.model_bytes(view.id, number, registered["model"])
+    last = ledger.round(view.id, number)["round"]
+    made = artefact.files(view.record, last, codec.read_model(data, view.record["length"]))
+    for name, content in made.items():
+        if registered["files"].get(name) != codec.digest(content):
+            raise BeflError("BEFL-M-007", f"{name} of task {view.id} comes out otherwise than the ledger has it")
+    return made
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

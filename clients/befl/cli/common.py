@@ -1,0 +1,104 @@
+"""Options and printing that several commands share."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import click
+
+format_option = click.option(
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
+)
+
+
+def connected(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that say where and as whom, and a connected client as first argument.
+
+    Parameters
+    ----------
+    name : str
+        The identity that is used when ``--as`` names the institution only.
+    """
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        @click.option(
+            "--network",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="BEFL_NETWORK",
+            show_envvar=True,
+            metavar="DIR",
+            help="A folder that `befl network up` made.",
+        )
+        @click.option(
+            "--as",
+            "identity",
+            envvar="BEFL_AS",
+            show_envvar=True,
+            metavar="ORG[/NAME]",
+            help=f"As which institution, and which of its identities (default: {name}).",
+        )
+        @click.option(
+            "--profile",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Instead of --network and --as: a connection profile, with --user.",
+        )
+        @click.option(
+            "--user",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="With --profile: a user's folder with msp and tls.",
+        )
+        @functools.wraps(command)
+        def run(
+            *args: Any, network: Path | None, identity: str | None, profile: Path | None, user: Path | None, **rest: Any
+        ) -> None:
+            from befl.client import connect
+
+            with connect(network=network, identity=identity, profile=profile, user=user, name=name) as client:
+                command(client, *args, **rest)
+
+        return run
+
+    return wrap
+
+
+def emit(value: Any, form: str, render: Callable[[Any], str]) -> None:
+    """Print a value as JSON, or as the text that ``render`` makes of it."""
+    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False) if form == "json" else render(value))
+
+
+def plain(value: Any) -> Any:
+    """Turn dataclasses, tuples and paths into what JSON knows."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, dict):
+        return {str(key): plain(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
+
+
+def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]], *, right: frozenset[int] = frozenset()) -> str:
+    """Lay rows out in columns; columns in ``right`` are flush right."""
+    cells = [headings, *(tuple("-" if cell is None else str(cell) for cell in row) for row in rows)]
+    widths = [max(len(row[index]) for row in cells) for index in range(len(headings))]
+
+    def line(row: tuple[str, ...]) -> str:
+        padded = (
+            cell.rjust(width) if index in right else cell.ljust(width)
+            for index, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        return "  ".join(padded).rstrip()
+
+    return "\n".join(line(row) for row in cells)
+
+
+def ppm(value: int | None) -> str:
+    """Show millionths as a decimal with three places."""
+    return "-" if value is None else f"{value / 1e6:.3f}"

@@ -1,0 +1,98 @@
+"""The root of the command line: commands are imported when they are called."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from typing import Final
+
+import click
+
+from befl.rules.errors import BeflError
+from befl.rules.version import __version__
+
+#: Command, module and attribute, and what ``befl --help`` says; nothing is imported for that page.
+_COMMANDS: Final = {
+    "network": ("befl.cli.network:network", "Bring a consortium up on this machine, see how it is, take it down."),
+    "task": ("befl.cli.task:task", "Publish tasks, look at them, watch them, apply, cancel."),
+    "agent": ("befl.cli.agent:agent", "Run an institution's agent."),
+    "app": ("befl.cli.app:app", "Look at training apps and approve them."),
+    "model": ("befl.cli.model:model", "List, fetch and verify final models."),
+    "predict": ("befl.cli.predict:predict", "Predict with a model folder; needs no network."),
+    "explain": ("befl.cli.explain:explain", "Explain an error code."),
+    "version": ("befl.cli.version:version", "Say which befl and which Fabric this is."),
+}
+#: Families of codes that mean: it could not run, rather than: it was refused.
+_COULD_NOT_RUN: Final = frozenset("CGN")
+
+
+class LazyGroup(click.Group):
+    """A group that imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Name the commands in the order in which one meets them."""
+        del ctx
+        return list(_COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command."""
+        del ctx
+        if cmd_name not in _COMMANDS:
+            return None
+        module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
+        command: click.Command = getattr(importlib.import_module(module), attribute)
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Print the list of commands without importing any."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in _COMMANDS.items()])
+
+
+@click.group(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog="Exit status: 0 yes, 1 refused or negative verdict, 2 usage or could not run, 130 interrupted.",
+)
+@click.version_option(__version__, prog_name="befl")
+def root() -> None:
+    """Institutions train one model together on a Hyperledger Fabric ledger, with nobody in the middle.
+
+    Start with `befl network up`; `befl COMMAND --help` explains each command.
+    """
+
+
+def main() -> None:
+    """Run the command line and exit; every refusal is printed with its code and what to do next."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def run(arguments: list[str]) -> int:
+    """Run the command line and return its exit status."""
+    try:
+        root.main(arguments, prog_name="befl", standalone_mode=False)
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("interrupted", err=True)
+        return 130
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except BeflError as error:
+        show(error)
+        return 2 if error.code.split("-")[1] in _COULD_NOT_RUN else 1
+    except BrokenPipeError:  # the reader of our output has gone, as `head` does
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return 0
+
+
+def show(error: BeflError) -> None:
+    """Print a refusal: code, what happened, what to do."""
+    click.echo(f"{click.style(error.code, fg='red')}: {error.message}", err=True)
+    if error.hint:
+        click.echo(error.hint, err=True)
+    click.echo(f"More: befl explain {error.code}", err=True)

@@ -1,0 +1,191 @@
+"""``befl task``: publish, list, show, watch, apply, cancel."""
+
+from __future__ import annotations
+
+import datetime as dt
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from befl.cli.common import connected, emit, format_option, plain, ppm, table
+
+if TYPE_CHECKING:
+    from befl.client import Client
+    from befl.client.tasks import Change
+    from befl.rules.view import RoundView, TaskView
+
+
+@click.group()
+def task() -> None:
+    """Publish tasks, look at them, watch them, apply, cancel."""
+
+
+@task.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@click.option("--python", metavar="PATH", help="The interpreter with torch that makes the initial model.")
+@connected("issuer")
+@format_option
+def publish(client: Client, file: Path, python: str | None, form: str) -> None:
+    """Publish the task of a TASK.toml, with an initial model that its app makes.
+
+    \b
+    Example:
+      befl task publish heart.toml --network network --as org1
+    """  # noqa: D301  # click wants the character itself
+    emit(
+        client.tasks.publish(file, python=python),
+        form,
+        lambda made: (
+            f"published task {made.task} ({made.parameters} parameters), block {made.block}, "
+            f"transaction {made.txid[:16]}\nnext: befl task watch {made.task}"
+        ),
+    )
+
+
+@task.command("list")
+@connected("agent")
+@format_option
+def list_tasks(client: Client, form: str) -> None:
+    """List the tasks of the channel."""
+    emit(
+        client.tasks.list(),
+        form,
+        lambda tasks: table(
+            ("id", "name", "state", "round", "mode", "app", "privacy", "issuer", "published"),
+            [
+                (
+                    each.id,
+                    each.name,
+                    each.state,
+                    f"{each.round}/{each.rounds}",
+                    each.mode,
+                    each.app,
+                    each.scheme,
+                    each.issuer,
+                    _time(each.published_ms),
+                )
+                for each in tasks
+            ],
+        ),
+    )
+
+
+@task.command()
+@click.argument("id")
+@connected("agent")
+@format_option
+def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+    """Show a task: what it wants, who takes part, whom it waits for, its rounds."""
+    view = client.tasks.get(id)
+    rounds = client.tasks.rounds(id)
+    emit({"task": view.record, "rounds": rounds}, form, lambda _: _page(view, rounds))
+
+
+@task.command()
+@click.argument("id")
+@connected("agent")
+@format_option
+def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+    """Follow a task until it has ended: each transaction with its block, each round with its metrics.
+
+    With --format json one object a line.
+    """
+    import json
+
+    for change in client.tasks.watch(id):
+        if form == "json":
+            event = {"transaction": change.transaction, "txid": change.txid, "block": change.block}
+            click.echo(json.dumps({**event, "state": change.view.state, "round": plain(change.view.round)}))
+        else:
+            click.echo(_line(change))
+
+
+@task.command()
+@click.argument("id")
+@connected("agent")
+@format_option
+def apply(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+    """Apply to a task for the institution: the operator's yes where the agent's policy says `ask`."""
+    emit(client.tasks.apply(id), form, lambda made: f"applied to task {made.task}, block {made.block}")
+
+
+@task.command()
+@click.argument("id")
+@click.option("--reason", required=True, help="Why; stands on the ledger.")
+@connected("issuer")
+@format_option
+def cancel(client: Client, id: str, reason: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+    """Cancel a task that the institution published."""
+    emit(client.tasks.cancel(id, reason), form, lambda made: f"cancelled task {id}, block {made.block}")
+
+
+def _page(view: TaskView, rounds: Any) -> str:
+    spec, record = view.spec, view.record
+    lines = [
+        f"task {view.id}: {spec.name}",
+        f"  state      {view.state}" + (f" ({record['reason']})" if "reason" in record else ""),
+        f"  issuer     {record['issuer']}, published {_time(view.published_ms)}",
+        f"  mode       {spec.mode}, rules {', '.join(sorted(record['rules'].values()))}",
+        f"  app        {record['app']['name']} {record['app']['digest'][:16]}, {record['length']} parameters",
+        f"  data       {spec.data.alias}: {len(spec.data.columns)} columns, label {spec.data.label}",
+        f"  privacy    {spec.privacy.scheme}",
+        f"  applied    {', '.join(view.applicants) or 'nobody yet'}",
+        f"  trainers   {', '.join(view.roster) or 'not selected yet'}",
+        f"  waits for  {_waits(view)}",
+        "",
+        table(
+            ("round", "state", "updates", "seconds", "accuracy", "AUC", "loss"),
+            [
+                (
+                    each.number,
+                    each.state,
+                    len(each.delivered),
+                    f"{(each.closed_ms - each.opened_ms) / 1000:.1f}" if each.closed_ms else None,
+                    *(ppm(each.metrics[name]) if each.metrics else None for name in _METRICS),
+                )
+                for each in rounds
+            ],
+            right=frozenset({0, 2, 3, 4, 5, 6}),
+        ),
+    ]
+    return "\n".join(lines)
+
+
+_METRICS = ("accuracy_ppm", "auc_ppm", "loss_micro")
+
+
+def _waits(view: TaskView) -> str:
+    current: RoundView | None = view.round
+    if view.state == "published":
+        return f"applications: {len(view.applicants)} of {view.spec.participants.most} have come"
+    if view.state != "running" or current is None:
+        return "nothing"
+    if current.state == "open":
+        missing = sorted(set(view.roster) - set(current.updates))
+        return f"updates of {', '.join(missing) or 'nobody'} until {_time(current.deadline_ms)}"
+    missing = sorted(set(view.roster) - set(current.reports))
+    return f"reports of {', '.join(missing) or 'nobody'}"
+
+
+def _line(change: Change) -> str:
+    view, current = change.view, change.view.round
+    number = f"round {current.number}/{view.spec.rounds.count}" if current else ""
+    if not change.transaction:
+        return f"task {view.id} ({view.spec.name}) is {view.state} {number}".rstrip()
+    detail = ""
+    if change.transaction == "Submit" and current:
+        detail = f"{len(current.updates)} of {len(view.roster)} updates"
+    elif change.transaction == "Report" and current:
+        detail = f"{len(current.reports)} of {len(view.roster)} reports"
+    elif change.transaction == "Close" and current:
+        detail = f"{current.state} after {(current.closed_ms - current.opened_ms) / 1000:.2f} s"
+    elif change.transaction == "Apply":
+        detail = f"{len(view.applicants)} of {view.spec.participants.most} applications"
+    where = f"block {change.block}  tx {change.txid[:12]}"
+    return f"{change.transaction.lower():<8} {number:<12} {detail:<24} {where}".rstrip()
+
+
+def _time(milliseconds: int) -> str:
+    moment = dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC)
+    return moment.strftime("%Y-%m-%d %H:%M:%SZ")

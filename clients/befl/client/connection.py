@@ -1,0 +1,112 @@
+"""Where the ledger is and as whom to speak to it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from befl.agent.ledger import Ledger
+from befl.client.models import Models
+from befl.client.tasks import Tasks
+from befl.gateway import Gateway, Profile
+from befl.gateway import connect as open_gateway
+from befl.rules.errors import BeflError
+
+
+class Client:
+    """A connection to the consortium as one identity of one institution.
+
+    Parameters
+    ----------
+    gateway : Gateway
+        The open gateway; closed with the client.
+    msp_id : str
+        The institution.
+    channel, chaincode : str
+        Their names.
+
+    Attributes
+    ----------
+    tasks : Tasks
+        Publish, list, watch, apply, cancel.
+    models : Models
+        List, fetch, verify.
+    """
+
+    def __init__(self, gateway: Gateway, msp_id: str, *, channel: str = "befl", chaincode: str = "befl") -> None:
+        self._gateway = gateway
+        self.msp_id = msp_id
+        self._network = gateway.network(channel)
+        self._chaincode = chaincode
+        self.ledger = Ledger(self._network.contract(chaincode))
+        self.tasks = Tasks(self.ledger, lambda: self._network.chaincode_events(chaincode))
+        self.models = Models(self.ledger)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._gateway.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def connect(
+    *,
+    network: str | Path | None = None,
+    identity: str | None = None,
+    profile: str | Path | None = None,
+    user: str | Path | None = None,
+    name: str = "agent",
+    channel: str = "befl",
+    chaincode: str = "befl",
+) -> Client:
+    """Connect to the consortium.
+
+    Parameters
+    ----------
+    network : path, optional
+        A folder that ``befl network up`` made; goes with ``identity``.
+    identity : str, optional
+        ``ORG`` or ``ORG/NAME``; may be left out when the folder has one institution only.
+    profile, user : path, optional
+        Instead of both: a connection profile, and a user's folder with ``msp`` and ``tls``.
+    name : str
+        The identity to use when ``identity`` names the institution only.
+    channel, chaincode : str
+        Their names.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-010`` when it is not clear where or as whom, ``BEFL-G-...`` when the files cannot be used.
+    """
+    if profile is None or user is None:
+        if network is None:
+            raise BeflError("BEFL-C-010", "neither a network folder nor a profile with a user folder is given")
+        profile, user = _find(Path(network), identity, name)
+    read = Profile.load(Path(profile))
+    return Client(open_gateway(read, Path(user)), read.msp_id, channel=channel, chaincode=chaincode)
+
+
+def _find(network: Path, identity: str | None, name: str) -> tuple[Path, Path]:
+    institutions = sorted(path.parent.name for path in network.glob("*/connection.json"))
+    org, _, chosen = (identity or "").partition("/")
+    if not org and len(institutions) == 1:
+        org = institutions[0]
+    if org not in institutions:
+        raise BeflError(
+            "BEFL-C-010",
+            f"{network} has no institution {org!r}" if org else f"{network}: it is not said as which institution",
+            f"Institutions there: {', '.join(institutions) or 'none (befl network up makes them)'}. Use --as ORG.",
+        )
+    user = network / org / "users" / (chosen or name)
+    if not user.is_dir():
+        users = ", ".join(sorted(path.name for path in user.parent.glob("*") if path.is_dir()))
+        raise BeflError("BEFL-C-010", f"{org} has no identity {user.name!r} in {network}", f"It has {users}.")
+    return network / org / "connection.json", user

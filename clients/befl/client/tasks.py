@@ -1,0 +1,219 @@
+"""Tasks: publish, look, watch, apply, cancel."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from befl.agent.ledger import Ledger, Receipt
+from befl.agent.participant import initial_model
+from befl.rules import codec
+from befl.rules import spec as specs
+from befl.rules.errors import BeflError
+from befl.rules.view import TaskView
+
+
+class Event(Protocol):
+    """A chaincode event, as the gateway gives it."""
+
+    @property
+    def block(self) -> int:
+        """The block."""
+
+    @property
+    def txid(self) -> str:
+        """The transaction."""
+
+    @property
+    def name(self) -> str:
+        """Which transaction it was."""
+
+    @property
+    def payload(self) -> bytes:
+        """Its payload."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """A task that stands on the ledger now."""
+
+    task: str
+    txid: str
+    block: int
+    parameters: int
+
+
+@dataclass(frozen=True)
+class Applied:
+    """An application that stands on the ledger now."""
+
+    task: str
+    txid: str
+    block: int
+
+
+@dataclass(frozen=True)
+class TaskSummary:
+    """One line about a task."""
+
+    id: str
+    name: str
+    state: str
+    issuer: str
+    mode: str
+    app: str
+    scheme: str
+    round: int
+    rounds: int
+    published_ms: int
+
+
+@dataclass(frozen=True)
+class RoundSummary:
+    """One line about a round; ratios in millionths, None before they are known."""
+
+    number: int
+    state: str
+    delivered: tuple[str, ...]
+    opened_ms: int
+    closed_ms: int
+    metrics: dict[str, int | None] | None
+    model: str | None
+
+
+@dataclass(frozen=True)
+class Change:
+    """Something that happened to a watched task.
+
+    Parameters
+    ----------
+    view : TaskView
+        The task now.
+    transaction, txid, block : str, str, int
+        What happened; empty and 0 for the state at the start.
+    """
+
+    view: TaskView
+    transaction: str = ""
+    txid: str = ""
+    block: int = 0
+
+
+class Tasks:
+    """The tasks of the channel.
+
+    Parameters
+    ----------
+    ledger : Ledger
+        The institution's ledger.
+    events : callable
+        Opens a stream of chaincode events.
+    """
+
+    def __init__(self, ledger: Ledger, events: Callable[[], AbstractContextManager[Iterable[Event]]]) -> None:
+        self._ledger = ledger
+        self._events = events
+
+    def publish(self, path: str | Path, *, python: str | None = None) -> Published:
+        """Publish the task of a TASK.toml; the app makes the initial model in a training process.
+
+        Parameters
+        ----------
+        path : path
+            The task specification.
+        python : str, optional
+            The interpreter with torch; this process' own by default.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-C-...`` for the file, ``BEFL-A-001`` when the identity is no issuer.
+        """
+        spec = read_spec(path)
+        digest, layout, values = initial_model(spec, initial_seed(spec), python=python)
+        model = codec.model_bytes(codec.to_fixed(values, spec.aggregation.scale_bits))
+        receipt = self._ledger.publish(spec, digest, layout, model)
+        return Published(receipt.value["task"], receipt.txid, receipt.block, values.size)
+
+    def list(self) -> Sequence[TaskSummary]:
+        """Return all tasks of the channel."""
+        return [_summary(record) for record in self._ledger.tasks()]
+
+    def get(self, task: str) -> TaskView:
+        """Return a task with its current round; raises ``BEFL-T-007`` when there is none."""
+        return self._ledger.view(task)
+
+    def rounds(self, task: str) -> Sequence[RoundSummary]:
+        """Return a task's rounds."""
+        return [_round(record) for record in self._ledger.rounds(task)]
+
+    def apply(self, task: str) -> Applied:
+        """Apply to a task for the institution, with the digest of the task's app."""
+        receipt = self._ledger.apply(task, self._ledger.view(task).record["app"]["digest"])
+        return Applied(task, receipt.txid, receipt.block)
+
+    def cancel(self, task: str, reason: str) -> Receipt:
+        """Cancel a task that the institution published."""
+        return self._ledger.cancel(task, reason)
+
+    def watch(self, task: str) -> Iterator[Change]:
+        """Yield the task as it is, then each change as it is committed, until the task has ended."""
+        with self._events() as events:
+            view = self._ledger.view(task)
+            yield Change(view)
+            if view.state in ("finished", "cancelled"):
+                return
+            for event in events:
+                if json.loads(event.payload)["task"] != task:
+                    continue
+                view = self._ledger.view(task)
+                yield Change(view, event.name, event.txid, event.block)
+                if event.name in ("Finish", "Cancel"):
+                    return
+
+
+def read_spec(path: str | Path) -> specs.TaskSpec:
+    """Read a TASK.toml; raises ``BEFL-C-006`` when the file cannot be read, else as ``spec.from_toml``."""
+    file = Path(path)
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{file}: {error.strerror}") from None
+    return specs.from_toml(data, file.name)
+
+
+def initial_seed(spec: specs.TaskSpec) -> int:
+    """Return the seed of the initial model: it follows from the specification, below 2^63."""
+    return int.from_bytes(hashlib.sha256(b"befl/init/1\0" + specs.to_json(spec).encode()).digest()[:8], "big") >> 1
+
+
+def _summary(record: dict[str, Any]) -> TaskSummary:
+    return TaskSummary(
+        id=record["id"],
+        name=record["spec"]["name"],
+        state=record["state"],
+        issuer=record["issuer"],
+        mode=record["spec"]["mode"],
+        app=record["app"]["name"],
+        scheme=record["spec"]["privacy"]["scheme"],
+        round=record["round"],
+        rounds=record["spec"]["rounds"]["count"],
+        published_ms=record["published_ms"],
+    )
+
+
+def _round(record: dict[str, Any]) -> RoundSummary:
+    return RoundSummary(
+        number=record["round"],
+        state=record["state"],
+        delivered=tuple(record.get("updates", {})),
+        opened_ms=record["opened_ms"],
+        closed_ms=record["closed_ms"],
+        metrics=record["metrics"]["pooled"] if "metrics" in record else None,
+        model=record.get("model"),
+    )
