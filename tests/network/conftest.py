@@ -1,0 +1,40 @@
+"""One real Fabric network for the whole session: three institutions, each with CA, orderer, peer and chaincode server."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import befl.network
+
+
+@dataclass(frozen=True)
+class Consortium:
+    """The running network: ``institutions`` are folder names, MSP IDs are ``Org1MSP`` and so on."""
+
+    directory: Path
+    institutions: tuple[str, ...]
+    msp_ids: tuple[str, ...]
+
+    def profile(self, institution: str) -> Path:
+        return self.directory / institution / "connection.json"
+
+    def user(self, institution: str, name: str = "agent") -> Path:
+        return self.directory / institution / "users" / name
+
+    def status(self) -> befl.network.NetworkStatus:
+        return befl.network.status(self.directory)
+
+
+@pytest.fixture(scope="session")
+def consortium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Consortium]:
+    directory = tmp_path_factory.mktemp("consortium") / "network"
+    names = ("org1", "org2", "org3")
+    # owner: should this session be killed, the network ends with it
+    status = befl.network.up(directory, befl.network.make(names), owner=os.getpid())
+    yield Consortium(directory, names, tuple(institution.msp_id for institution in status.institutions))
+    befl.network.down(directory)
