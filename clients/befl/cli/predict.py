@@ -1,0 +1,76 @@
+"""``befl predict``: a print over :mod:`befl.client.prediction`."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+
+import click
+
+from befl.client.prediction import Predictions, load_model, read_app
+from befl.rules.errors import BeflError
+
+
+@click.command("predict")
+@click.argument("model", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of printing.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(("table", "csv", "json")),
+    help="How to write it; csv for a file, table for a screen.",
+)
+@click.option("--app", type=click.Path(path_type=Path), help="The app's file, when befl does not bring the app.")
+@click.option("--python", help="Interpreter that runs the app; befl's own by default.")
+def predict(
+    model: Path, data: Path, output: Path | None, form: str | None, app: Path | None, python: str | None
+) -> None:
+    """Predict each row of the CSV file DATA with the model folder MODEL.
+
+    The columns are those that the model's task declared; the label is not needed. Needs no network.
+    """
+    loaded = load_model(model)
+    made = loaded.predict(data, app=read_app(app) if app else None, python=python)
+    text = {"table": _table, "csv": _csv, "json": _json}[form or ("csv" if output else "table")](made)
+    if output is None:
+        click.echo(text, nl=False)
+        return
+    try:
+        output.write_text(text, encoding="utf-8", newline="")
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{output}: {error.strerror or type(error).__name__}") from None
+
+
+def _lines(made: Predictions) -> list[list[str]]:
+    header = ["row", *(f"p({name})" for name in made.classes), "predicted"]
+    rows = zip(made.probabilities, made.predicted, strict=True)
+    return [
+        header,
+        *([str(number), *(f"{value:.6f}" for value in row), name] for number, (row, name) in enumerate(rows, start=1)),
+    ]
+
+
+def _table(made: Predictions) -> str:
+    lines = _lines(made)
+    widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
+    return "".join(
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + "\n" for line in lines
+    )
+
+
+def _csv(made: Predictions) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows(_lines(made))
+    return text.getvalue()
+
+
+def _json(made: Predictions) -> str:
+    value = {
+        "classes": list(made.classes),
+        "predicted": made.predicted,
+        "probabilities": [[round(float(value), 6) for value in row] for row in made.probabilities],
+    }
+    return json.dumps(value, indent=2) + "\n"

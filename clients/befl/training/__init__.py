@@ -1,0 +1,11 @@
+"""Training at the institution: data, apps, the child process they run in, metrics, prediction.
+
+Nothing here imports torch; only the child process does, when the app wants it.
+"""
+
+from __future__ import annotations
+
+from befl.training.app import AppCode, app_digest, builtin_apps, read_app
+from befl.training.trainer import Trainer
+
+__all__ = ["AppCode", "Trainer", "app_digest", "builtin_apps", "read_app"]

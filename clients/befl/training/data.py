@@ -1,0 +1,300 @@
+"""An institution's table: from a CSV file to numbers, as the task's ``[data]`` table says.
+
+The file is text with a header, separated by commas, UTF-8, quoted as RFC 4180 says. Preparation is agreed in the task
+and depends on nothing but the declaration, so that every institution makes the same features from the same cells:
+
+- a number becomes ``(value - centre) / spread`` and, beside it, a feature that is 1 where the value is missing (the
+  first is 0 there, so the centre stands in); the second exists even where nothing is missing;
+- a category becomes one feature for each declared value and one for missing.
+
+Columns that the task does not declare are not read. Whatever does not fit is refused by file, row and column; a
+category that was not declared is refused in training and in prediction alike, for the model has never seen it.
+Messages quote at most the one cell that is wrong, never a row.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+import math
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from befl.rules.errors import BeflError
+from befl.rules.spec import Column, DataSpec
+
+MOST_FILE_BYTES: Final = 512 * 2**20
+MOST_CELLS: Final = 2 * 10**8
+LEAST_ROWS: Final = 10
+
+_NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_ZIP: Final = b"PK\x03\x04"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Prepared rows.
+
+    Parameters
+    ----------
+    x : ndarray of float32, shape (rows, features)
+        Features in the order of :func:`features`; read-only.
+    y : ndarray of int64, shape (rows,)
+        Index of the class; empty when the table was read without its label. Read-only.
+    digest : str
+        SHA-256 of the file's bytes, hexadecimal.
+    """
+
+    x: NDArray[np.float32]
+    y: NDArray[np.int64]
+    digest: str
+
+    def __post_init__(self) -> None:
+        self.x.setflags(write=False)
+        self.y.setflags(write=False)
+
+    def take(self, mask: NDArray[np.bool_]) -> Table:
+        """Return the rows that the mask selects."""
+        return Table(self.x[mask], self.y[mask] if len(self.y) else self.y.copy(), self.digest)
+
+
+def features(spec: DataSpec) -> list[str]:
+    """Name the features that the declared columns become, in order."""
+    return [name for column, item in spec.columns.items() for name in _feature_names(column, item)]
+
+
+def held_back(rows: int, seed: bytes, per_cent: int) -> NDArray[np.bool_]:
+    """Say which rows are kept for evaluation.
+
+    Row ``i`` is held back when the first eight bytes of SHA-256(seed, i as eight bytes), big endian, leave a
+    remainder below ``per_cent`` by 100: the same rows in every round and after every restart, and nobody's choice.
+
+    Returns
+    -------
+    ndarray of bool, shape (rows,)
+    """
+    return np.fromiter(
+        (
+            int.from_bytes(hashlib.sha256(seed + row.to_bytes(8, "big")).digest()[:8], "big") % 100 < per_cent
+            for row in range(rows)
+        ),
+        dtype=np.bool_,
+        count=rows,
+    )
+
+
+def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
+    """Split a table into the rows to train on and the rows held back.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-110`` when the training rows hold one class only, ``BEFL-C-111`` when there are too few rows.
+    """
+    rows = len(table.y)
+    mask = held_back(rows, seed, spec.held_back)
+    kept = int(mask.sum())
+    if rows < LEAST_ROWS or kept == 0 or kept == rows:
+        raise BeflError(
+            "BEFL-C-111",
+            f'data "{spec.alias}": {rows} rows, of which {kept} are held back; training needs {LEAST_ROWS} rows and '
+            "some on each side",
+            "Give the institution's agent a file with more rows.",
+        )
+    train = table.take(~mask)
+    present = sorted({spec.classes[index] for index in train.y})
+    if len(present) < 2:
+        raise BeflError(
+            "BEFL-C-110",
+            f'data "{spec.alias}": every training row has {spec.label} = "{present[0]}"',
+            "A model cannot learn a difference that the rows do not show; check the label's column.",
+        )
+    return train, table.take(mask)
+
+
+def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:
+    """Read a CSV file and prepare it.
+
+    Parameters
+    ----------
+    path : Path
+        The file that the task's alias stands for.
+    spec : DataSpec
+        What it must look like.
+    labelled : bool
+        Whether the label's column is wanted; without it ``y`` is empty and the column need not be there.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-101`` to ``BEFL-C-109``: the file cannot be read, is too large, is not UTF-8 text, is empty, lacks
+        columns, or holds a row or a cell that does not fit. The message names file, row (1 is the first after the
+        header) and column.
+    """
+    content = _read(path)
+    rows = _rows(content, path)
+    header = _header(rows, path)
+    wanted = [*spec.columns, *([spec.label] if labelled else [])]
+    _check_columns(header, wanted, path)
+    places = [header.index(name) for name in wanted]
+    cells: list[list[str]] = [[] for _ in wanted]
+    count = 0
+    for count, row in enumerate(rows, start=1):
+        if len(row) != len(header):
+            raise BeflError(
+                "BEFL-C-106", f"{path}: row {count}: {len(row)} cells, but the header has {len(header)} columns"
+            )
+        for column, place in zip(cells, places, strict=True):
+            column.append(row[place].strip())
+        if count * len(wanted) > MOST_CELLS:
+            raise BeflError("BEFL-C-102", f"{path}: more than {MOST_CELLS} cells")
+    if count == 0:
+        raise BeflError("BEFL-C-104", f"{path}: a header and no rows")
+    made = [_prepare(texts, name, spec.columns[name], path) for name, texts in zip(spec.columns, cells, strict=False)]
+    y = _labels(cells[-1], spec, path) if labelled else np.zeros(0, np.int64)
+    return Table(np.concatenate(made, axis=1), y, hashlib.sha256(content).hexdigest())
+
+
+def _read(path: Path) -> bytes:
+    try:
+        if path.is_dir():
+            raise BeflError("BEFL-C-101", f"{path}: is a folder, not a file")
+        with path.open("rb") as file:
+            content = file.read(MOST_FILE_BYTES + 1)
+    except OSError as error:
+        raise BeflError(
+            "BEFL-C-101",
+            f"{path}: {error.strerror or type(error).__name__}",
+            "The agent's configuration names the file under [data.ALIAS] path; its user must be able to read it.",
+        ) from None
+    if len(content) > MOST_FILE_BYTES:
+        raise BeflError("BEFL-C-102", f"{path}: larger than {MOST_FILE_BYTES} bytes")
+    if not content.strip():
+        raise BeflError("BEFL-C-104", f"{path}: the file is empty")
+    return content
+
+
+def _rows(content: bytes, path: Path) -> Iterator[list[str]]:
+    """Yield header and rows; blank lines are passed over."""
+    if content.startswith(_ZIP):
+        raise BeflError("BEFL-C-103", f"{path}: a spreadsheet or an archive, not text", "Save the table as CSV, UTF-8.")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise BeflError(
+            "BEFL-C-103", f"{path}: not UTF-8 text at byte {error.start}", "Save the table as CSV, UTF-8."
+        ) from None
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    try:
+        for row in reader:
+            if row:
+                yield row
+    except csv.Error as error:
+        raise BeflError("BEFL-C-106", f"{path}: line {reader.line_num}: not CSV: {error}") from None
+
+
+def _header(rows: Iterator[list[str]], path: Path) -> list[str]:
+    header = [name.strip() for name in next(rows)]
+    twice = sorted({name for name in header if header.count(name) > 1})
+    if twice:
+        raise BeflError("BEFL-C-105", f"{path}: the header names a column twice: {_list(twice)}")
+    return header
+
+
+def _check_columns(header: list[str], wanted: list[str], path: Path) -> None:
+    missing = [name for name in wanted if name not in header]
+    if not missing:
+        return
+    hint = "Name the columns in the first line as the task's [data] table does."
+    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
+        hint = "The header looks separated by semicolons or tabs; commas are expected."
+    raise BeflError("BEFL-C-105", f"{path}: columns missing: {_list(missing)}; the file has: {_list(header)}", hint)
+
+
+def _feature_names(name: str, column: Column) -> list[str]:
+    if column.type == "number":
+        return [name, f"{name}: missing"]
+    return [*(f"{name}={value}" for value in column.values), f"{name}: missing"]
+
+
+def _prepare(texts: list[str], name: str, column: Column, path: Path) -> NDArray[np.float32]:
+    prepare = _prepare_number if column.type == "number" else _prepare_category
+    return prepare(texts, name, column, path)
+
+
+def _prepare_number(texts: list[str], name: str, column: Column, path: Path) -> NDArray[np.float32]:
+    """Two features; a text for missing that is itself a number (0) stands for every way to write it (0.0)."""
+    is_missing = _missing_number(column)
+    centre, spread = float(column.centre), float(column.spread)
+    made = np.zeros((len(texts), 2), np.float32)
+    for row, text in enumerate(texts):
+        if is_missing(text):
+            made[row, 1] = 1
+            continue
+        value = (float(text) - centre) / spread if _NUMBER.fullmatch(text) else math.nan
+        if not abs(value) <= float(np.finfo(np.float32).max):
+            raise BeflError(
+                "BEFL-C-107",
+                f"{path}: row {row + 1}, column {name}: {_cell(text)} is not a number that can be used",
+                "Numbers are written with a point (12.5). If the text means that the value is not known, list it in "
+                f"the task under [data.columns] {name}, missing.",
+            )
+        made[row, 0] = value
+    return made
+
+
+def _missing_number(column: Column) -> Callable[[str], bool]:
+    texts = {"", *column.missing}
+    numbers = {float(text) for text in column.missing if _NUMBER.fullmatch(text)}
+    return lambda text: text in texts or bool(numbers and _NUMBER.fullmatch(text) and float(text) in numbers)
+
+
+def _prepare_category(texts: list[str], name: str, column: Column, path: Path) -> NDArray[np.float32]:
+    """One feature for each value, one for missing."""
+    place = {value: index for index, value in enumerate(column.values)}
+    place |= dict.fromkeys(("", *column.missing), len(column.values))
+    made = np.zeros((len(texts), len(column.values) + 1), np.float32)
+    for row, text in enumerate(texts):
+        index = place.get(text)
+        if index is None:
+            raise BeflError(
+                "BEFL-C-108",
+                f"{path}: row {row + 1}, column {name}: {_cell(text)} is not a declared value; declared: "
+                f"{_list(column.values)}",
+                f"Write the cell as the task does, or have the task list it under [data.columns] {name}, values or "
+                "missing.",
+            )
+        made[row, index] = 1
+    return made
+
+
+def _labels(texts: list[str], spec: DataSpec, path: Path) -> NDArray[np.int64]:
+    place = {value: index for index, value in enumerate(spec.classes)}
+    y = np.zeros(len(texts), np.int64)
+    for row, text in enumerate(texts):
+        index = place.get(text)
+        if index is None:
+            found = _cell(text) if text else "nothing"
+            raise BeflError(
+                "BEFL-C-109",
+                f"{path}: row {row + 1}, label {spec.label}: {found}; must be one of {_list(spec.classes)}",
+                "Rows whose label is not known cannot be trained on: leave them out of the file.",
+            )
+        y[row] = index
+    return y
+
+
+def _cell(text: str) -> str:
+    return repr(text if len(text) <= 40 else text[:37] + "...")
+
+
+def _list(names: list[str] | tuple[str, ...]) -> str:
+    shown = [repr(name[:40]) for name in names[:20]]
+    return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "")

@@ -1,0 +1,180 @@
+"""Using a model folder: read it, check it against its manifest, predict. No network, no ledger, no keys."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from befl.rules import canonical
+from befl.rules.artefact import MANIFEST
+from befl.rules.errors import BeflError
+from befl.rules.layout import Tensor, read_layout
+from befl.rules.reader import read
+from befl.rules.spec import DataSpec
+from befl.training import data
+from befl.training.app import AppCode, builtin_apps
+from befl.training.trainer import Trainer
+
+WEIGHTS: Final = "model.safetensors"
+PREPARATION: Final = "preparation.json"
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of the rows of a file.
+
+    Parameters
+    ----------
+    classes : tuple of str
+        The label's values.
+    probabilities : ndarray of float32, shape (rows, classes)
+        Probability of each class.
+    """
+
+    classes: tuple[str, ...]
+    probabilities: NDArray[np.float32]
+
+    @property
+    def predicted(self) -> list[str]:
+        """The most probable class of each row."""
+        return [self.classes[index] for index in self.probabilities.argmax(axis=1)]
+
+
+@dataclass(frozen=True)
+class Model:
+    """A trained model, ready to predict.
+
+    Parameters
+    ----------
+    app_name, app_digest : str
+        The app it was trained with.
+    settings : dict
+        The app's settings.
+    data : DataSpec
+        How rows become features.
+    layout : tuple of Tensor
+        Names and shapes of its tensors.
+    vector : ndarray of float32, shape (n,)
+        The tensors one after another.
+    digest : str
+        SHA-256 of the manifest, which the ledger records.
+    """
+
+    app_name: str
+    app_digest: str
+    settings: dict[str, Any]
+    data: DataSpec
+    layout: tuple[Tensor, ...]
+    vector: NDArray[np.float32]
+    digest: str
+
+    def predict(self, path: Path, *, app: AppCode | None = None, python: str | None = None) -> Predictions:
+        """Predict each row of a CSV file; the label's column need not be there and is not read.
+
+        Parameters
+        ----------
+        path : Path
+            The file.
+        app : AppCode or None
+            The app's code; found among the apps that come with befl when None.
+        python : str or None
+            Interpreter for the app; this one by default.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-M-108`` the app is another one; ``BEFL-C-101`` to ``BEFL-C-108`` the file does not fit; ``BEFL-M-101``
+            to ``BEFL-M-107`` the app fails.
+        """
+        code = self._app(app)
+        table = data.load(path, self.data, labelled=False)
+        with Trainer(code, self.settings, len(self.data.classes), python=python) as trainer:
+            probabilities = trainer.predict(self.layout, self.vector, table.x)
+        return Predictions(self.data.classes, probabilities)
+
+    def _app(self, given: AppCode | None) -> AppCode:
+        found = given or builtin_apps().get(self.app_name)
+        if found is None:
+            raise BeflError(
+                "BEFL-M-108",
+                f'befl has no app "{self.app_name}"',
+                f"Give its file; its SHA-256 must be {self.app_digest}.",
+            )
+        if found.digest != self.app_digest:
+            raise BeflError(
+                "BEFL-M-108",
+                f'app "{found.name}" has SHA-256 {found.digest}, the model was trained with {self.app_digest}',
+                "Give the file of the app that the model was trained with.",
+            )
+        return found
+
+
+def load_model(folder: Path) -> Model:
+    """Read a model folder and check every file against its manifest.
+
+    Whether the manifest is the ledger's is another question: ``befl model verify`` answers it.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-M-009`` when a file is missing, altered or cannot be understood.
+    """
+    manifest = _read(folder, MANIFEST)
+    try:
+        listed: dict[str, str] = dict(canonical.loads(manifest)["files"])
+        names = {*listed, WEIGHTS, PREPARATION}
+        if any(Path(name).name != name for name in names):
+            raise ValueError("a name is a path")
+    except (BeflError, KeyError, TypeError, ValueError):
+        raise _refuse(f"{folder / MANIFEST}: is not the manifest of a model") from None
+    files = {}
+    for name in sorted(names):
+        files[name] = _read(folder, name)
+        if hashlib.sha256(files[name]).hexdigest() != listed.get(name):
+            raise _refuse(f"{folder / name}: its SHA-256 is not the one in {MANIFEST}")
+    try:
+        preparation = canonical.loads(files[PREPARATION])
+        app, spec = preparation["app"], read(DataSpec, preparation["data"], "data")
+        layout, vector = _tensors(files[WEIGHTS])
+        return Model(
+            app_name=str(app["name"]),
+            app_digest=str(app["digest"]),
+            settings=dict(app["settings"]),
+            data=spec,
+            layout=layout,
+            vector=vector,
+            digest=hashlib.sha256(manifest).hexdigest(),
+        )
+    except (BeflError, KeyError, TypeError, ValueError) as error:
+        raise _refuse(f"{folder}: its files cannot be understood: {error}") from None
+
+
+def _tensors(content: bytes) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
+    """Read the tensors ; their order is of no account, for an app takes them by name."""
+    try:
+        from safetensors import SafetensorError  # noqa: PLC0415 - comes with befl[train]
+        from safetensors.numpy import load  # noqa: PLC0415 - as above
+    except ImportError:
+        raise BeflError("BEFL-M-101", "the safetensors library is not installed", "pip install 'befl[train]'") from None
+    try:
+        arrays = load(content)
+    except SafetensorError as error:
+        raise ValueError(str(error)) from None
+    layout = read_layout([{"name": name, "shape": list(array.shape)} for name, array in arrays.items()])
+    return layout, np.concatenate([array.astype(np.float32).reshape(-1) for array in arrays.values()])
+
+
+def _read(folder: Path, name: str) -> bytes:
+    try:
+        return (folder / name).read_bytes()
+    except OSError as error:
+        raise _refuse(f"{folder / name}: {error.strerror or type(error).__name__}") from None
+
+
+def _refuse(message: str) -> BeflError:
+    return BeflError("BEFL-M-009", message, "Fetch the model again with befl model fetch.")
