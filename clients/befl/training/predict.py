@@ -88,8 +88,8 @@ class Model:
         Raises
         ------
         BeflError
-            ``BEFL-M-108`` the app is another one; ``BEFL-C-101`` to ``BEFL-C-108`` the file does not fit; ``BEFL-M-101``
-            to ``BEFL-M-107`` the app fails.
+            ``BEFL-M-108`` the app is another one; ``BEFL-C-101`` to ``BEFL-C-108`` the file does not fit; and
+            ``BEFL-M-101`` to ``BEFL-M-107`` the app fails.
         """
         code = self._app(app)
         table = data.load(path, self.data, labelled=False)

@@ -35,6 +35,8 @@ _LOG_LINE_BYTES: Final = 1_000
 _REAP_SECONDS: Final = 10
 _PIECE: Final = 1 << 20
 
+_Started = queue.SimpleQueue[subprocess.Popen[bytes] | OSError]
+
 _CODES: Final = {
     "load": ("BEFL-M-101", "Look at the file with befl app show; it may need a package that this interpreter lacks."),
     "settings": ("BEFL-M-106", "The issuer corrects [app.settings] and publishes the task again."),
@@ -46,8 +48,8 @@ _CODES: Final = {
 class Trainer:
     """One app in a child process, kept for the length of a task.
 
-    The process starts in the background when the trainer is made, so that importing torch costs no waiting; when it died
-    or was killed, the next call starts another. It gets no environment of the agent's, an empty working folder, no
+    The process starts in the background when the trainer is made, so that importing torch costs no waiting; when it
+    died or was killed, the next call starts another. It gets no environment of the agent's, an empty working folder, no
     descriptor but its pipes, and dies with the agent. Calls are for one thread at a time.
 
     Parameters
@@ -321,7 +323,7 @@ class _Process:
         self._folder = tempfile.mkdtemp(prefix="befl-train-")
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._line_sink = log
-        started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError] = queue.SimpleQueue()
+        started: _Started = queue.SimpleQueue()
         command = [python, "-s", "-B", "-P", str(_CHILD), str(os.getpid()), str(threads)]
         environment = _environment(threads, self._folder)
         # For Linux a process' parent is the thread that made it: so this thread lives as long as the child.
