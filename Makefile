@@ -24,7 +24,7 @@ FABRIC   := $(VENV)/.stamp-fabric
 PYTEST := $(BIN)/python -m pytest
 SOURCES := chaincode clients network
 
-.PHONY: help setup demo test test-unit test-network test-slow check lint types arrows docs house format lock clean
+.PHONY: help setup demo test test-unit test-network test-slow bench check lint types arrows docs house format lock clean
 
 help:  ## Explain the targets (this)
 	@echo "befl: institutions train one model together on a Hyperledger Fabric ledger"
@@ -47,6 +47,9 @@ test-network: setup  ## Run the tests that need a real Fabric network
 
 test-slow: setup  ## Run the slow tests: the wheel in an empty environment, faults
 	@$(PYTEST) tests -m slow --timeout=1200
+
+bench: setup  ## Measure what befl promises, on this machine (some minutes)
+	@$(BIN)/python benchmarks/figures.py
 
 check: lint types arrows docs house  ## Run linters, type checker, the arrows between packages, documentation, house rules
 
