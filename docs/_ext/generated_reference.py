@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-from befl.cli.main import cli
 
 from befl.agent.config import AgentConfig
+from befl.cli.main import root
+from befl.contracts.chaincode import CONTRACTS
 from befl.network.topology import TopologyTable
 from befl.rules.errors import CODES
 from befl.rules.modes import MODES
@@ -66,6 +67,26 @@ def states() -> Iterator[str]:
             rows = [f"| {row.state} | `{row.transaction}` | {row.guard} | {row.next} |" for row in machine.transitions]
             yield "\n".join(["| state | transaction | if | next state |", "|---|---|---|---|", *rows])
             yield f"As a diagram in Mermaid's language:\n\n```text\n{machine.diagram()}```"
+
+
+def transactions() -> Iterator[str]:
+    """The chaincode's transactions, from the contracts' own tables."""
+    yield "# Transactions"
+    yield (
+        "What the chaincode `befl` answers to, as `contract.submit` and `contract.evaluate` of `befl.gateway` name it. "
+        "Queries are open to every identity of the channel. *Transient* values travel beside the arguments, in no block."
+    )
+    for contract, entries in CONTRACTS.items():
+        yield f"## {contract}"
+        for name, entry in entries.items():
+            yield f"### `{contract}:{name}`"
+            yield sentence(" ".join((inspect.getdoc(entry.run) or "").split()))
+            rows = [
+                ("arguments", ", ".join(f"`{argument}`" for argument in entry.arguments)),
+                ("transient", ", ".join(f"`{value}`" for value in entry.transient)),
+                ("role", f"`{entry.role}`" if entry.role else "any (a query)"),
+            ]
+            yield "\n".join(f"- {what}: {value or 'none'}" for what, value in rows)
 
 
 def versions(table: Versions[Any]) -> list[str]:
@@ -129,7 +150,7 @@ def commands() -> Iterator[str]:
         "Exit status: 0 yes, 1 refused or a negative verdict, 2 usage or could not run, 130 interrupted. "
         "Options stand before `BEFL_*` variables, those before files, those before defaults."
     )
-    yield from command("befl", cli, None)
+    yield from command("befl", root, None)
 
 
 def command(name: str, entry: click.Command, parent: click.Context | None) -> Iterator[str]:
@@ -147,6 +168,7 @@ def command(name: str, entry: click.Command, parent: click.Context | None) -> It
 PAGES = {
     "errors": errors,
     "states": states,
+    "transactions": transactions,
     "cli": commands,
     "task": lambda: tables(
         "TASK.toml",
