@@ -74,7 +74,7 @@ def transactions() -> Iterator[str]:
     yield "# Transactions"
     yield (
         "What the chaincode `befl` answers to, as `contract.submit` and `contract.evaluate` of `befl.gateway` name it. "
-        "Queries are open to every identity of the channel. *Transient* values travel beside the arguments, in no block."
+        "Queries are open to every identity of the channel. *Transient* values travel with it and are in no block."
     )
     for contract, entries in CONTRACTS.items():
         yield f"## {contract}"
@@ -155,7 +155,8 @@ def commands() -> Iterator[str]:
 
 def command(name: str, entry: click.Command, parent: click.Context | None) -> Iterator[str]:
     """One command and those below it."""
-    context = click.Context(entry, info_name=name.rpartition(" ")[2], parent=parent, terminal_width=100)
+    settings = {**entry.context_settings, "terminal_width": 100}
+    context = click.Context(entry, info_name=name.rpartition(" ")[2], parent=parent, **settings)
     yield f"## `{name}`"
     yield f"```text\n{entry.get_help(context)}\n```"
     if isinstance(entry, click.Group):
