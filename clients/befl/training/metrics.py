@@ -7,7 +7,8 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from befl.rules.metrics import BINS, read_counts
+from befl.rules.errors import BeflError
+from befl.rules.metrics import BINS
 
 _LEAST_PROBABILITY: Final = 1e-6
 
@@ -34,19 +35,19 @@ def counts(probabilities: NDArray[np.float32], y: NDArray[np.int64]) -> dict[str
     BeflError
         ``BEFL-M-005`` when the shapes do not belong together.
     """
+    if probabilities.shape != (len(y), 2):
+        raise BeflError("BEFL-M-005", f"probabilities of shape {probabilities.shape} for {len(y)} rows of two classes")
     exact = probabilities.astype(np.float64)
     true = exact[np.arange(len(y)), y]
     loss = np.rint(-1e6 * np.log(np.clip(true, _LEAST_PROBABILITY, 1.0))).astype(np.int64)
     bins = np.clip((exact[:, 1] * BINS).astype(np.int64), 0, BINS - 1)
-    made = {
+    return {
         "rows": len(y),
         "correct": int((exact.argmax(axis=1) == y).sum()),
         "loss_micro": int(loss.sum()),
         "negatives": np.bincount(bins[y == 0], minlength=BINS).tolist(),
         "positives": np.bincount(bins[y == 1], minlength=BINS).tolist(),
     }
-    read_counts(made)
-    return made
 
 
 def auc(y: NDArray[np.int64], scores: NDArray[np.floating[Any]]) -> float | None:
