@@ -1,4 +1,4 @@
-"""One real Fabric network for the whole session: three institutions, each with CA, orderer, peer and chaincode server."""
+"""One real Fabric network for the session: three institutions, each with CA, orderer, peer and chaincode server."""
 
 from __future__ import annotations
 
@@ -10,6 +10,10 @@ from pathlib import Path
 import pytest
 
 import befl.network
+
+from .conformance import conformance
+
+__all__ = ["conformance"]
 
 
 @dataclass(frozen=True)

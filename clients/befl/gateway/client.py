@@ -64,13 +64,17 @@ class Deadlines:
     Parameters
     ----------
     evaluate, endorse, submit, commit_status : float
-        Endorsing is allowed more than the peers' own limit for one endorsement (30 s).
+        Endorsing is allowed more than the peers' own limit (``[chaincode] endorsement_timeout``, 180 s): a large value
+        takes its time.
+    repeat : float
+        No step begins a repetition later than this after its first attempt.
     """
 
-    evaluate: float = 40.0
-    endorse: float = 70.0
-    submit: float = 40.0
+    evaluate: float = 60.0
+    endorse: float = 200.0
+    submit: float = 60.0
     commit_status: float = 120.0
+    repeat: float = 40.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +196,7 @@ class Gateway:
     def repeat(self, kind: type[GatewayError], seconds: float, attempt: Callable[[float], T]) -> T:
         """Call ``attempt(seconds left)`` until it succeeds, fails for good, or the time is over."""
         end = time.monotonic() + seconds
+        enough = time.monotonic() + min(seconds, self.deadlines.repeat)
         pause = _FIRST_PAUSE
         last: GatewayError | None = None
         while True:
@@ -200,8 +205,7 @@ class Gateway:
             except kind as error:
                 # The own deadline says less than what the peer said before it.
                 told = last if last is not None and error.code == "BEFL-G-003" else error
-                left = end - time.monotonic()
-                if left <= pause or not self._again(kind, error):
+                if enough - time.monotonic() <= pause or not self._again(kind, error):
                     raise told from None
                 last = told
             wait.pause(pause * (0.5 + random.random() / 2))  # noqa: S311  # spreads callers; no secret

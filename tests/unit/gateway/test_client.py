@@ -195,6 +195,15 @@ def test_in_the_end_the_error_says_why(gateway, contract, fake, name):
     assert fake.steps().count(step) > 1
 
 
+def test_repeating_has_a_limit_of_its_own(gateway, contract, fake):
+    quick(gateway, endorse=30, repeat=0.3)
+    fake.script["Endorse"].extend([Failure("UNAVAILABLE", "gone")] * 50)
+    start = time.monotonic()
+    with pytest.raises(EndorseError, match="BEFL-G-002"):
+        contract.submit("F")
+    assert time.monotonic() - start < 3
+
+
 def test_endorse_again_is_a_new_proposal_and_submit_again_the_same_envelope(contract, fake):
     fake.script["Endorse"].append(Failure("UNAVAILABLE", "gone"))
     fake.script["Submit"].extend([Failure("UNAVAILABLE", "no orderers could"), Failure("UNAVAILABLE", "gone")])

@@ -1,0 +1,179 @@
+"""A chaincode that runs a script of stub calls, so that one list of scripts can be run on every kind of ledger.
+
+On the session's network it is a second chaincode beside ``befl``, served from this process: each institution's peer
+takes its connection file at install, so that file names this process's server while the package is installed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from befl.contracts.stub import Stub
+from befl.gateway import Contract, Gateway, Network, Profile, connect
+from befl.network import fabric
+from befl.network.institution import Member
+from befl.network.layout import Layout
+from befl.network.topology import parse
+from befl.rules.errors import BeflError
+from befl.shim.config import ServerConfig
+from befl.shim.server import ChaincodeServer
+
+NAME = "conformance"
+
+
+def run(stub: Stub, steps: list[list[Any]]) -> list[Any]:
+    return [OPERATIONS[name](stub, *arguments) for name, *arguments in steps]
+
+
+def _text(value: bytes) -> str:
+    return value.decode("latin-1")
+
+
+def _range(stub: Stub, kind: str, attributes: list[str], limit: int = 10**9) -> list[list[str]]:
+    found = []
+    for entry in stub.get_state_by_partial_composite_key(kind, attributes):
+        found.append([entry.key, _text(entry.value)])
+        if len(found) == limit:
+            break
+    return found
+
+
+def _page(stub: Stub, kind: str, attributes: list[str], size: int, bookmark: str) -> list[Any]:
+    page, following = stub.get_state_by_partial_composite_key_with_pagination(kind, attributes, size, bookmark)
+    return [[[entry.key, _text(entry.value)] for entry in page], following]
+
+
+def _fill(stub: Stub, kind: str, attributes: list[str], count: int) -> None:
+    for number in range(count):
+        stub.put_state(key(kind, *attributes, f"{number:05}"), str(number).encode())
+
+
+def _refuse(stub: Stub, code: str, message: str, hint: str) -> None:
+    raise BeflError(code, message, hint)
+
+
+def _mistake(stub: Stub) -> None:
+    raise ZeroDivisionError("a detail that stays here")
+
+
+def _who(stub: Stub) -> list[str]:
+    creator = stub.get_creator()
+    return [creator.msp_id, creator.certificate.decode().splitlines()[0]]
+
+
+def key(kind: str, *attributes: str) -> str:
+    return "\0" + "".join(part + "\0" for part in (kind, *attributes))
+
+
+OPERATIONS: dict[str, Callable[..., Any]] = {
+    "get": lambda stub, name: _text(stub.get_state(name)),
+    "put": lambda stub, name, value: stub.put_state(name, value.encode("latin-1")),
+    "delete": lambda stub, name: stub.del_state(name),
+    "fill": _fill,
+    "range": _range,
+    "page": _page,
+    "get_private": lambda stub, collection, name: _text(stub.get_private_data(collection, name)),
+    "hash_private": lambda stub, collection, name: stub.get_private_data_hash(collection, name).hex(),
+    "put_private": lambda stub, collection, name, field: stub.put_private_data(
+        collection, name, stub.get_transient()[field]
+    ),
+    "private_size": lambda stub, collection, name: len(stub.get_private_data(collection, name)),
+    "transient": lambda stub: {name: _text(value) for name, value in sorted(stub.get_transient().items())},
+    "event": lambda stub, name, payload: stub.set_event(name, payload.encode("latin-1")),
+    "refuse": _refuse,
+    "mistake": _mistake,
+    "who": _who,
+    "where": lambda stub: [stub.get_channel_id(), stub.get_function_and_parameters()[0]],
+    "txid": lambda stub: stub.get_tx_id(),
+    "time": lambda stub: stub.get_tx_timestamp(),
+    "differ": lambda stub: stub.put_state("differ", str(id(stub)).encode() + stub.get_tx_id().encode()),
+}
+
+
+class Conformance:
+    """Runs ``Run(script)``; the script is a JSON list of [operation, arguments...], the result the list of results."""
+
+    def invoke(self, stub: Stub) -> bytes:
+        _, [script] = stub.get_function_and_parameters()
+        return json.dumps(run(stub, json.loads(script))).encode()
+
+
+@dataclasses.dataclass
+class Deployment:
+    """The test's chaincode on the session's network, and a gateway for each institution."""
+
+    directory: Path
+    msp_ids: tuple[str, ...]
+    gateways: list[Gateway]
+    servers: list[ChaincodeServer]
+    configs: list[ServerConfig]
+    chaincode: Conformance
+
+    def network(self, number: int = 0) -> Network:
+        return self.gateways[number].network("befl")
+
+    def contract(self, number: int = 0) -> Contract:
+        return self.network(number).contract(NAME)
+
+    def evaluate(self, *steps: list[Any], by: int = 0, **more: Any) -> list[Any]:
+        result: list[Any] = json.loads(self.contract(by).evaluate("Run", json.dumps(steps), **more))
+        return result
+
+    def submit(self, *steps: list[Any], by: int = 0, **more: Any) -> list[Any]:
+        result: list[Any] = json.loads(self.contract(by).submit("Run", json.dumps(steps), **more).result)
+        return result
+
+
+@pytest.fixture(scope="session")
+def conformance(consortium: Any) -> Iterator[Deployment]:
+    layout = Layout(consortium.directory)
+    kept = parse(layout.topology.read_bytes(), str(layout.topology))
+    topology = dataclasses.replace(kept, chaincode=dataclasses.replace(kept.chaincode, name=NAME))
+    programs = fabric.locate()
+    members = [Member(topology, institution, layout, programs) for institution in topology.institutions]
+    chaincode = Conformance()
+    with contextlib.ExitStack() as stack:
+        package_id = members[0].package("1", "0" * 64)[0]
+        configs, servers = [], []
+        for member in members:
+            tls = member.home.chaincode / "tls"
+            config = ServerConfig(
+                chaincode_id=package_id,
+                address="127.0.0.1:0",
+                certificate=str(tls / "server.crt"),
+                key=str(tls / "server.key"),
+                client_ca=str(tls / "ca.crt"),
+                time_tolerance_s=60,
+            )
+            server = ChaincodeServer(chaincode, config)
+            server.start()
+            configs.append(dataclasses.replace(config, address=f"127.0.0.1:{server.port}"))
+            servers.append(server)
+        stack.callback(lambda: [server.stop(1) for server in servers])
+        with ThreadPoolExecutor(len(members)) as pool:
+            list(pool.map(_install, members, servers))
+            list(pool.map(lambda member: member.approve(package_id, "1", 1), members))
+        members[0].commit("1", 1)
+        gateways = [
+            stack.enter_context(connect(Profile.load(consortium.profile(name)), consortium.user(name)))
+            for name in consortium.institutions
+        ]
+        yield Deployment(consortium.directory, consortium.msp_ids, gateways, servers, configs, chaincode)
+
+
+def _install(member: Member, server: ChaincodeServer) -> None:
+    path = member.home.chaincode / "connection.json"
+    original = path.read_bytes()
+    path.write_text(json.dumps(json.loads(original) | {"address": f"127.0.0.1:{server.port}"}))
+    try:
+        member.install("1", "0" * 64)
+    finally:
+        path.write_bytes(original)
