@@ -96,3 +96,7 @@ def show(error: BeflError) -> None:
     if error.hint:
         click.echo(error.hint, err=True)
     click.echo(f"More: befl explain {error.code}", err=True)
+
+
+if __name__ == "__main__":
+    main()
