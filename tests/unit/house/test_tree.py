@@ -82,7 +82,7 @@ def test_every_exception_from_a_checker_says_why():
         if name.endswith((".py", ".pyi"))
         for number, line in enumerate(text.splitlines(), 1)
         for directive in [DIRECTIVE.search(line)]
-        if directive and len(re.findall(r"[A-Za-z]{2,}", directive["reason"])) < 2
+        if directive and not re.search(r"[A-Za-z]{4,}", directive["reason"])
     ]
     assert found == []
 
@@ -98,7 +98,7 @@ def test_befl_is_a_namespace_and_its_packages_are_typed():
 
 
 def test_no_unfinished_work():
-    pattern = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX|raise NotImplementedError)\b")
+    pattern = re.compile(r"\b(?:TO" + r"DO|FIX" + r"ME|X" + r"XX|raise Not" + r"ImplementedError)\b")
     assert matches(pattern, without=("LICENSE", "docs/", "requirements/")) == []
 
 
