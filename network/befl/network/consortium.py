@@ -10,9 +10,11 @@ import contextlib
 import fcntl
 import os
 import random
+import select
 import shutil
 import signal
 import socket
+import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -154,9 +156,12 @@ def up(
         started = not supervisor.running(layout.directory)
         if started:
             _check_ports(complete.institutions)
-            pid = supervisor.start(layout.directory, owner)
-            wait.until(lambda: supervisor.running(layout.directory) == pid, timeout=20, what="the supervisor running")
         try:
+            if started:
+                pid = supervisor.start(layout.directory, owner)
+                wait.until(
+                    lambda: supervisor.running(layout.directory) == pid, timeout=20, what="the supervisor running"
+                )
             _bring_up(complete, layout, programs, progress)
         except BaseException:
             if started:
@@ -227,7 +232,8 @@ def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progr
     began = time.monotonic()
     digest = code_digest()
     definition = files.definition_version(version.__version__, digest)
-    members = [Member(topology, institution, layout, programs) for institution in topology.institutions]
+    given_up = threading.Event()
+    members = [Member(topology, institution, layout, programs, given_up) for institution in topology.institutions]
     founder = members[0]
 
     def report(line: str) -> None:
@@ -243,8 +249,16 @@ def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progr
     ):
 
         def each(step: Callable[[Member], Any]) -> list[Any]:
-            """Let all institutions do a step at once; when some fail, the first one's error is raised."""
-            return [done.result() for done in [everybody.submit(step, member) for member in members]]
+            """Let all institutions do a step at once; when one fails, its error ends the waiting of the others."""
+            steps = [everybody.submit(step, member) for member in members]
+            try:
+                for done in concurrent.futures.as_completed(steps):
+                    done.result()
+            except BaseException:
+                given_up.set()
+                enrolling.shutdown(wait=False, cancel_futures=True)
+                raise
+            return [done.result() for done in steps]
 
         def identities(member: Member) -> None:
             member.prepare()
@@ -383,14 +397,18 @@ def _stop(directory: Path) -> bool:
     pid = supervisor.running(directory)
     if not pid:
         return False
-    os.kill(pid, signal.SIGTERM)
+    process = os.pidfd_open(pid)
     try:
-        wait.until(
-            lambda: supervisor.running(directory) == 0, timeout=supervisor.GRACE + 12, what="the supervisor ended"
-        )
-    except BeflError:
-        os.kill(pid, signal.SIGKILL)  # the kernel then kills its children
-        wait.until(lambda: supervisor.running(directory) == 0, timeout=10, what="the supervisor killed")
+        ended = select.poll()
+        ended.register(process, select.POLLIN)
+        signal.pidfd_send_signal(process, signal.SIGTERM)
+        if not ended.poll(1000 * (supervisor.GRACE + 12)):
+            signal.pidfd_send_signal(process, signal.SIGKILL)  # the kernel then kills its children
+            ended.poll(10_000)
+    finally:
+        os.close(process)
+    with contextlib.suppress(ChildProcessError):  # when this process started it, it is its child
+        os.waitpid(pid, 0)
     return True
 
 

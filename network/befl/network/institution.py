@@ -18,6 +18,7 @@ import secrets
 import shutil
 import sys
 import tempfile
+import threading
 from pathlib import Path
 from typing import Any, Final
 
@@ -53,14 +54,19 @@ class Member:
         Where.
     fabric : Fabric
         With which programs.
+    given_up : threading.Event
+        Once it is set, nobody wants the result any more, and waiting ends.
     """
 
-    def __init__(self, topology: Topology, institution: Institution, layout: Layout, fabric: Fabric) -> None:
+    def __init__(
+        self, topology: Topology, institution: Institution, layout: Layout, fabric: Fabric, given_up: threading.Event
+    ) -> None:
         self.topology = topology
         self.institution = institution
         self.layout = layout
         self.home = layout.home(institution.name)
         self.fabric = fabric
+        self.given_up = given_up
 
     # --- identities -------------------------------------------------------------------------------------------
 
@@ -405,6 +411,8 @@ class Member:
         before = first.restarts if first is not None else 0
 
         def ask() -> Any:
+            if self.given_up.is_set():
+                raise concurrent.futures.CancelledError
             if answer := check():
                 return answer
             state = supervisor.states(self.layout.directory).get(name)

@@ -1,0 +1,62 @@
+"""The life of a network of one institution: down, up again, a taken port, a supervisor that is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+from pathlib import Path
+
+import pytest
+
+import befl.network
+from befl.gateway import wait
+from befl.network import supervisor, topology
+from befl.rules.errors import BeflError
+
+
+def alive(directory: Path) -> list[str]:
+    """Every process that works in the folder."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            if str(directory) in (place / "cmdline").read_text() or str(directory) in str((place / "cwd").readlink()):
+                found.append(place.name)
+        except OSError:
+            continue
+    return found
+
+
+def test_a_network_of_one_lives_and_resumes(tmp_path):
+    directory = tmp_path / "network"
+    first = befl.network.up(directory, befl.network.make(["alone"]), owner=os.getpid())
+    assert first.ready
+    assert len(alive(directory)) == 5
+    certificate = (directory / "alone/peer/msp/signcerts/cert.pem").read_bytes()
+
+    assert befl.network.down(directory) is True
+    assert alive(directory) == []
+    assert befl.network.down(directory) is False
+
+    port = topology.parse((directory / "network.toml").read_bytes(), "x").institution("alone").port("peer")
+    with socket.socket() as squatter:
+        squatter.bind(("127.0.0.1", port))
+        squatter.listen()
+        with pytest.raises(BeflError, match=rf"BEFL-N-006: institutions\.alone\.ports\.peer: port {port} .* is taken"):
+            befl.network.up(directory)
+    assert alive(directory) == []
+
+    again = befl.network.up(directory, owner=os.getpid())
+    assert again.ready
+    assert again.institutions[0].height >= first.institutions[0].height > 1
+    assert (directory / "alone/peer/msp/signcerts/cert.pem").read_bytes() == certificate
+
+    os.kill(again.supervisor_pid, signal.SIGKILL)
+    wait.until(lambda: not alive(directory), timeout=10, what="the end of all processes")
+    assert supervisor.running(directory) == 0
+    assert befl.network.status(directory).running is False
+
+    assert befl.network.up(directory, owner=os.getpid()).ready
+    befl.network.down(directory, purge=True)
+    assert alive(directory) == []
+    assert not directory.exists()

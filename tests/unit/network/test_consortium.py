@@ -1,0 +1,217 @@
+"""What `up`, `down` and `status` refuse, and that they leave nothing behind; Fabric's programs are stand-ins here."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+from click.testing import CliRunner
+
+import befl.network
+from befl.cli.network import network
+from befl.gateway import wait
+from befl.network import commands, consortium, supervisor, topology
+from befl.network.layout import Layout
+from befl.rules.errors import BeflError
+
+STAYS = "exec sleep 600"
+
+
+@pytest.fixture
+def stand_in(fake_fabric, monkeypatch):
+    def use(**options: str) -> None:
+        monkeypatch.setenv("BEFL_FABRIC_BIN", str(fake_fabric(**options)))
+
+    return use
+
+
+def test_a_process_that_does_not_stay_up_is_named_with_its_last_words(stand_in, tmp_path):
+    stand_in(ca="echo 'the disk is full' >&2; exit 4")
+    lines: list[str] = []
+    with pytest.raises(BeflError) as caught:
+        befl.network.up(tmp_path / "n", befl.network.make(["org1"]), lines.append)
+    assert caught.value.code == "BEFL-N-008"
+    assert caught.value.message.startswith("org1/ca does not stay up (status 4): the disk is full")
+    assert "ca.log" in caught.value.hint
+    assert lines[-1] == "stopping what was started"
+    assert supervisor.running(tmp_path / "n") == 0
+
+
+def test_a_process_that_does_not_answer_is_named(stand_in, tmp_path, monkeypatch):
+    stand_in(ca=STAYS)
+    monkeypatch.setattr("befl.network.institution.READY", 0.3)
+    with pytest.raises(BeflError, match=r"BEFL-G-001: waited .* org1/ca healthy"):
+        befl.network.up(tmp_path / "n", befl.network.make(["org1"]))
+    assert supervisor.running(tmp_path / "n") == 0
+
+
+def test_interrupting_up_leaves_nothing_running(stand_in, tmp_path):
+    stand_in(ca=STAYS)
+    program = "import sys, befl.network; befl.network.up(sys.argv[1], befl.network.make(['org1']))"
+    directory = tmp_path / "n"
+    with subprocess.Popen([sys.executable, "-c", program, str(directory)], stderr=subprocess.PIPE, text=True) as up:
+        wait.until(
+            lambda: "org1/ca" in supervisor.states(directory) and supervisor.states(directory)["org1/ca"].pid,
+            timeout=20,
+            what="the CA started",
+        )
+        up.send_signal(2)
+        _, said = up.communicate(timeout=30)
+    assert said.rstrip().endswith("KeyboardInterrupt")
+    assert supervisor.running(directory) == 0
+
+
+def test_a_taken_port_is_named(stand_in, tmp_path):
+    stand_in()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = taken.getsockname()[1]
+        others = [number for number in range(20_000, 20_009) if number != port]
+        wanted = topology.with_ports(topology.make(["org1"]), [others[0], others[1], port, *others[2:]])
+        with pytest.raises(BeflError) as caught:
+            befl.network.up(tmp_path / "n", wanted)
+    assert caught.value.code == "BEFL-N-006"
+    assert caught.value.message == f"institutions.org1.ports.orderer: port {port} on 127.0.0.1 is taken"
+    assert f"ss -ltnp 'sport = :{port}'" in caught.value.hint
+    assert supervisor.running(tmp_path / "n") == 0
+
+
+def test_no_port_is_free(monkeypatch):
+    monkeypatch.setattr(consortium, "_PORTS_TO", consortium._PORTS_FROM + 2)
+    with pytest.raises(BeflError, match=r"BEFL-N-006: no free port between 20000 and 20002 on 127\.0\.0\.1"):
+        consortium._free_ports(["127.0.0.1"] * 3, set())
+
+
+def test_free_ports_are_all_different():
+    ports = consortium._free_ports(["127.0.0.1"] * 300, {20_000})
+    assert len(set(ports)) == 300
+    assert all(20_000 < port < 32_000 for port in ports)
+
+
+def test_a_folder_with_something_else_is_left_alone(stand_in, tmp_path):
+    stand_in()
+    (tmp_path / "thesis.txt").write_text("mine")
+    with pytest.raises(BeflError, match=r"BEFL-N-010: .* is not empty and no network"):
+        befl.network.up(tmp_path)
+    with pytest.raises(BeflError, match=r"BEFL-N-010: .* cannot be used"):
+        befl.network.up(tmp_path / "thesis.txt")
+    with pytest.raises(BeflError, match="BEFL-N-009"):
+        befl.network.down(tmp_path, purge=True)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_where_there_is_no_network(tmp_path):
+    for act in (befl.network.down, befl.network.status):
+        with pytest.raises(BeflError, match=r"BEFL-N-009: .* holds no network"):
+            act(tmp_path)
+
+
+def test_one_command_at_a_time(tmp_path, stand_in):
+    stand_in()
+    (tmp_path / "n").mkdir()
+    with (
+        consortium._locked(Layout(tmp_path / "n")),
+        pytest.raises(BeflError, match="BEFL-N-005: another befl network command"),
+    ):
+        befl.network.up(tmp_path / "n")
+
+
+def test_another_topology_is_refused(tmp_path):
+    layout = Layout(tmp_path)
+    kept = consortium._topology(layout, topology.make(["a", "b"]))
+    assert consortium._topology(layout, None) == kept
+    assert consortium._topology(layout, topology.make(["a", "b"])) == kept
+    for text, words in {
+        "befl=1\n[institutions.a]": "has the institutions a, b, not a",
+        "befl=1\n[institutions.a]\nmsp_id='X'\n[institutions.b]": "institutions.a differs",
+        "befl=1\n[institutions.a]\n[institutions.b]\n[channel]\nname='other'": r"\[channel\] or \[chaincode\] differs",
+    }.items():
+        with pytest.raises(BeflError, match=f"BEFL-N-011: .*{words}"):
+            consortium._topology(layout, topology.parse(text.encode(), "x"))
+
+
+def test_status_of_a_network_that_does_not_run(tmp_path):
+    consortium._topology(Layout(tmp_path), topology.make(["a"]))
+    status = befl.network.status(tmp_path)
+    assert (status.running, status.ready, status.memory_bytes) == (False, False, 0)
+    assert [process.name for process in status.institutions[0].processes] == ["ca", "orderer", "peer", "chaincode"]
+    assert {process.state for process in status.institutions[0].processes} == {"stopped"}
+    assert befl.network.down(tmp_path) is False
+    befl.network.down(tmp_path, purge=True)
+    assert not tmp_path.exists()
+
+
+def test_a_failed_command_is_named_with_its_error():
+    with pytest.raises(BeflError, match="BEFL-N-007: joining: Error: it is late"):
+        commands.run(["sh", "-c", "echo noise; echo 'Error: it is late' >&2; exit 1"], what="joining")
+    with pytest.raises(BeflError, match="BEFL-N-007: joining: status 1"):
+        commands.run(["sh", "-c", "exit 1"], what="joining")
+    with pytest.raises(BeflError, match=r"BEFL-N-007: joining: sleep did not end within 0\.1 s"):
+        commands.run(["sleep", "60"], timeout=0.1, what="joining")
+    with pytest.raises(BeflError, match="BEFL-N-007: joining: peer cannot be started"):
+        commands.run(["/nowhere/peer"], what="joining")
+
+
+def test_a_command_gets_nothing_of_the_users_settings(monkeypatch):
+    monkeypatch.setenv("CORE_PEER_ADDRESS", "elsewhere:7051")
+    assert "elsewhere" not in commands.run(["env"], what="showing")
+    assert "CORE_PEER_ID=x" in commands.run(["env"], env={"CORE_PEER_ID": "x"}, what="showing")
+
+
+def test_metrics_are_read():
+    text = '# HELP a\na_total{channel="x"} 1\na{channel="x"} 2\na{channel="y"} 3.5\nb 4\n'
+    assert commands.metric(text, "a", 'channel="y"') == 3.5
+    assert commands.metric(text, "a") == 2
+    assert commands.metric(text, "b") == 4
+    assert commands.metric(text, "c") is None
+
+
+def run(*arguments: str) -> tuple[int, str, str]:
+    result = CliRunner().invoke(network, list(arguments))
+    return result.exit_code, result.stdout, result.stderr
+
+
+def test_the_command_refuses_with_codes(tmp_path, stand_in):
+    stand_in()
+    folder = ["--network", str(tmp_path / "n")]
+    for arguments, words in {
+        ("status", *folder): "BEFL-N-009",
+        ("down", *folder): "BEFL-N-009",
+        ("up", *folder, "--institutions", "0"): "BEFL-N-004: --institutions: must be from 1 to 32, not 0",
+        ("up", *folder, "--institutions", "9" * 99): "BEFL-N-004",
+        ("up", *folder, "--institutions", "a,b,a"): "BEFL-N-004: institutions: a stands twice",
+        ("up", *folder, "--institutions", "A"): "BEFL-C-004",
+        ("up", *folder, "--topology", str(tmp_path / "absent.toml")): "BEFL-C-006",
+    }.items():
+        status, out, err = run(*arguments)
+        assert (status, out) == (1, ""), arguments
+        assert words in err, arguments
+        assert "Traceback" not in err
+    status, _, err = run("up", *folder, "--institutions", "2", "--topology", str(tmp_path / "x"))
+    assert status == 2
+    assert "exclude each other" in err
+
+
+def test_the_command_prints_status_and_stops(tmp_path):
+    consortium._topology(Layout(tmp_path), topology.make(["a"]))
+    status, out, _ = run("status", "--network", str(tmp_path), "--format", "json")
+    assert status == 1
+    assert json.loads(out)["institutions"][0]["msp_id"] == "AMSP"
+    status, out, _ = run("status", "--network", str(tmp_path))
+    assert status == 1
+    assert ": not running\n" in out
+    assert "a (AMSP): ledger height 0\n  ca         stopped" in out
+    assert run("down", "--network", str(tmp_path))[:2] == (0, "nothing was running\n")
+    assert run("down", "--network", str(tmp_path), "--purge")[0] == 0
+    assert not tmp_path.exists()
+
+
+def test_the_command_finds_fabric(stand_in):
+    stand_in()
+    status, out, _ = run("fabric")
+    assert status == 0
+    assert out.startswith("Fabric v3.1.1 (BEFL_FABRIC_BIN): ")

@@ -1,0 +1,212 @@
+"""The supervisor keeps processes running, and leaves none however it ends; here they are small Python programs."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from befl.gateway import wait
+from befl.network import supervisor
+
+PATIENCE = 20.0
+STAYS = "import signal; signal.pause()"
+STUBBORN = (
+    "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN); print('on', flush=True)\nwhile 1: signal.pause()"
+)
+
+
+def describe(directory: Path, name: str, program: str = STAYS, **changes: object) -> None:
+    institution, _, process = name.partition("/")
+    folder = directory / institution / "services"
+    folder.mkdir(parents=True, exist_ok=True)
+    log = directory / institution / "logs" / f"{process}.log"
+    description = {
+        "argv": [sys.executable, "-c", program],
+        "env": {},
+        "cwd": str(directory),
+        "log": str(log),
+        **changes,
+    }
+    supervisor.write_service(folder, process, description)
+
+
+def pid_of(directory: Path, name: str) -> int:
+    state = supervisor.states(directory).get(name)
+    return state.pid if state is not None else 0
+
+
+def gone(pid: int) -> bool:
+    """Whether a process has ended, be it that nobody has noticed yet."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
+    except FileNotFoundError:
+        return True
+
+
+def until(check: Callable[[], object], what: str) -> None:
+    wait.until(check, timeout=PATIENCE, what=what)
+
+
+@pytest.fixture
+def directory(tmp_path: Path) -> Iterator[Path]:
+    folder = tmp_path / "network"
+    folder.mkdir()
+    yield folder
+    if pid := supervisor.running(folder):
+        os.kill(pid, signal.SIGTERM)
+        until(lambda: not supervisor.running(folder), "the supervisor ended")
+
+
+def start(directory: Path, owner: int | None = None) -> int:
+    pid = supervisor.start(directory, owner)
+    until(lambda: supervisor.running(directory) == pid, "the supervisor running")
+    return pid
+
+
+def test_what_dies_is_started_again(directory):
+    describe(directory, "org1/peer")
+    start(directory)
+    until(lambda: pid_of(directory, "org1/peer"), "the first start")
+    first = pid_of(directory, "org1/peer")
+    os.kill(first, signal.SIGKILL)
+    until(lambda: pid_of(directory, "org1/peer") not in (0, first), "the second start")
+    state = supervisor.states(directory)["org1/peer"]
+    assert (state.state, state.restarts, state.exit_status) == ("running", 1, -signal.SIGKILL)
+
+
+def test_back_off_grows_and_a_program_that_is_absent_ends_nothing_else(directory):
+    describe(directory, "org1/broken", "import sys; print('why', flush=True); sys.exit(3)")
+    describe(directory, "org1/absent", argv=["/nowhere/program"])
+    describe(directory, "org1/peer")
+    start(directory)
+    until(lambda: supervisor.states(directory)["org1/broken"].restarts >= 2, "two more starts")
+    assert supervisor.states(directory)["org1/broken"].exit_status == 3
+    assert supervisor.states(directory)["org1/absent"].exit_status == 127
+    assert supervisor.states(directory)["org1/peer"].restarts == 0
+    log = (directory / "supervisor" / "supervisor.log").read_text()
+    assert "ended with 3" in log
+    assert "again in 0.5 s" in log
+    assert "again in 1.0 s" in log
+    assert (directory / "org1/logs/broken.log").read_text().startswith("why\nwhy\n")
+
+
+def test_it_follows_its_descriptions(directory):
+    pid = start(directory)
+    describe(directory, "org1/peer")
+    os.kill(pid, signal.SIGHUP)
+    until(lambda: pid_of(directory, "org1/peer"), "a new process")
+    first = pid_of(directory, "org1/peer")
+    describe(directory, "org1/peer", STAYS + " # anew")
+    os.kill(pid, signal.SIGHUP)
+    until(lambda: pid_of(directory, "org1/peer") not in (0, first), "the process started anew")
+    assert gone(first)
+    second = pid_of(directory, "org1/peer")
+    (directory / "org1/services/peer.json").unlink()
+    os.kill(pid, signal.SIGHUP)
+    until(lambda: gone(second), "the process ended")
+    until(lambda: supervisor.states(directory) == {}, "nothing supervised")
+
+
+def test_its_end_is_theirs(directory):
+    for name in ("org1/ca", "org1/peer", "org2/peer"):
+        describe(directory, name)
+    pid = start(directory)
+    until(lambda: len([1 for state in supervisor.states(directory).values() if state.pid]) == 3, "three processes")
+    children = [state.pid for state in supervisor.states(directory).values()]
+    os.kill(pid, signal.SIGTERM)
+    until(lambda: not supervisor.running(directory), "the supervisor ended")
+    assert all(gone(child) for child in children)
+    assert supervisor.states(directory) == {}
+
+
+def test_its_sudden_death_is_theirs_too(directory):
+    describe(directory, "org1/ca")
+    describe(directory, "org1/stubborn", STUBBORN)
+    pid = start(directory)
+    until((directory / "org1/logs/stubborn.log").exists, "the log")
+    until(lambda: "on" in (directory / "org1/logs/stubborn.log").read_text(), "both processes")
+    children = [state.pid for state in supervisor.states(directory).values()]
+    assert len(children) == 2
+    os.kill(pid, signal.SIGKILL)
+    until(lambda: all(gone(child) for child in children), "their end")
+    assert not supervisor.running(directory)
+
+
+def test_what_does_not_end_is_killed(directory):
+    describe(directory, "org1/stubborn", STUBBORN)
+    impatient = "import sys; from befl.network import supervisor; supervisor.GRACE = 0.2; supervisor.main(sys.argv[1:])"
+    with subprocess.Popen(
+        [sys.executable, "-c", impatient, str(directory)], stdout=subprocess.PIPE, text=True
+    ) as process:
+        until((directory / "org1/logs/stubborn.log").exists, "the log")
+        until(lambda: "on" in (directory / "org1/logs/stubborn.log").read_text(), "the process")
+        child = pid_of(directory, "org1/stubborn")
+        process.terminate()
+        said, _ = process.communicate(timeout=PATIENCE)
+    assert gone(child)
+    assert "org1/stubborn: does not end, killed" in said
+
+
+def test_it_ends_with_its_owner(directory):
+    describe(directory, "org1/peer")
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE) as owner:
+        start(directory, owner.pid)
+        until(lambda: pid_of(directory, "org1/peer"), "the process")
+        child = pid_of(directory, "org1/peer")
+        owner.kill()
+        owner.wait()
+    until(lambda: not supervisor.running(directory), "the supervisor ended")
+    assert gone(child)
+
+
+def test_an_owner_that_has_ended_already(directory):
+    with subprocess.Popen([sys.executable, "-c", ""]) as owner:
+        pass
+    supervisor.start(directory, owner.pid)
+    until(lambda: "the owner has ended before" in (directory / "supervisor/supervisor.log").read_text(), "its end")
+    until(lambda: not supervisor.running(directory), "the supervisor ended")
+
+
+def test_there_is_one_supervisor_a_folder(directory):
+    pid = start(directory)
+    second = subprocess.run(
+        [sys.executable, "-m", "befl.network.supervisor", str(directory)], capture_output=True, text=True, check=False
+    )
+    assert second.returncode == 1
+    assert second.stderr.startswith("BEFL-N-005: another supervisor keeps ")
+    assert supervisor.running(directory) == pid
+
+
+def test_what_it_writes_is_private(directory):
+    describe(
+        directory, "org1/peer", "import pathlib; pathlib.Path('made').write_text(''); import signal; signal.pause()"
+    )
+    start(directory)
+    until((directory / "made").exists, "the process's file")
+    for path in ("made", "org1/services/peer.json", "org1/logs/peer.log", "supervisor/lock"):
+        assert (directory / path).stat().st_mode & 0o077 == 0, path
+
+
+def test_a_large_log_is_kept_once(tmp_path, monkeypatch):
+    monkeypatch.setattr(supervisor, "LOG_MOST", 3)
+    for text in (b"first", b"second", b"third"):
+        with supervisor._open_log(tmp_path / "logs" / "peer.log") as log:
+            log.write(text)
+    assert (tmp_path / "logs" / "peer.log").read_bytes() == b"third"
+    assert (tmp_path / "logs" / "peer.log.1").read_bytes() == b"second"
+
+
+def test_nothing_runs_where_nothing_was_started(tmp_path):
+    assert supervisor.running(tmp_path) == 0
+    assert supervisor.states(tmp_path) == {}
+    with contextlib.suppress(FileNotFoundError):
+        (tmp_path / "supervisor").mkdir()
+    (tmp_path / "supervisor" / "state.json").write_text("{")
+    assert supervisor.states(tmp_path) == {}
