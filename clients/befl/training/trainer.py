@@ -301,10 +301,11 @@ class Trainer:
 
     def _died(self, error: Exception) -> BeflError:
         process = self._require()
-        status, last = process.ended()
+        if isinstance(error, EOFError | OSError):
+            status, last = process.ended()
+        else:
+            status, last = f"answered what cannot be read ({type(error).__name__})", ""
         self.close()
-        if not isinstance(error, EOFError | OSError):
-            status = f"what it answered cannot be read ({type(error).__name__})"
         return BeflError(
             "BEFL-M-105",
             f'app "{self._app.name}": the training process {status}' + (f"; its last words: {last}" if last else ""),
