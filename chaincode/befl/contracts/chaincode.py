@@ -18,6 +18,9 @@ CONTRACTS: Final[Mapping[str, Mapping[str, Transaction]]] = {
 }
 
 
+_MOST_ARGUMENT: Final = 1_000_000
+
+
 class BeflChaincode:
     """Dispatches a transaction to its contract; implements ``befl.contracts.stub.Chaincode``."""
 
@@ -27,8 +30,8 @@ class BeflChaincode:
         Raises
         ------
         BeflError
-            ``BEFL-T-008`` for an unknown function or a wrong number of arguments, ``BEFL-A-001`` for a caller without
-            the role, and whatever the transaction refuses.
+            ``BEFL-T-008`` for an unknown function, a wrong number of arguments or one beyond a million characters,
+            ``BEFL-A-001`` for a caller without the role, and whatever the transaction refuses.
         """
         name, arguments = stub.get_function_and_parameters()
         contract, _, function = name.partition(":")
@@ -41,6 +44,9 @@ class BeflChaincode:
                 f"{name} takes {len(transaction.arguments)} arguments ({', '.join(transaction.arguments)}), "
                 f"not {len(arguments)}",
             )
+        for argument, text in zip(transaction.arguments, arguments, strict=True):
+            if len(text) > _MOST_ARGUMENT:  # no argument is long: bulk travels transiently
+                raise BeflError("BEFL-T-008", f"{argument}: {len(text)} characters, {_MOST_ARGUMENT} at most are taken")
         context = Context(stub)
         if transaction.role is not None:
             context.require_role(transaction.role)

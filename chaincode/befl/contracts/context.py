@@ -100,8 +100,12 @@ class Context:
             raise BeflError("BEFL-T-008", f"the proposal carries no transient value {name!r}") from None
 
     def read(self, kind: str, *names: str) -> dict[str, Any] | None:
-        """Read a record; None when there is none."""
-        data = self.stub.get_state(create_composite_key(kind, names))
+        """Read a record; None when there is none, ``BEFL-G-018`` for a name that no key can hold."""
+        try:
+            key = create_composite_key(kind, names)
+        except ValueError as error:
+            raise BeflError("BEFL-G-018", str(error)) from None
+        data = self.stub.get_state(key)
         return json.loads(data) if data else None
 
     def require(self, kind: str, *names: str) -> dict[str, Any]:
@@ -123,6 +127,8 @@ class Context:
         size = whole_number(page_size, "page_size")
         if not 1 <= size <= PAGE_MOST:
             raise BeflError("BEFL-T-008", f"page_size: must be from 1 to {PAGE_MOST}, not {size}")
+        if bookmark and not bookmark.startswith(create_composite_key(kind, names)):
+            raise BeflError("BEFL-T-008", "bookmark: is not one that this query gave")
         entries, following = self.stub.get_state_by_partial_composite_key_with_pagination(kind, names, size, bookmark)
         return canonical.dumps({"bookmark": following, "records": [json.loads(entry.value) for entry in entries]})
 
@@ -161,10 +167,10 @@ def _roles(certificate: bytes) -> frozenset[str]:
         extension = parsed.extensions.get_extension_for_oid(_ATTRIBUTES).value
     except x509.ExtensionNotFound:
         return frozenset()
-    except ValueError:
+    except (ValueError, x509.DuplicateExtension):
         raise BeflError("BEFL-A-005", "the submitter's certificate is no X.509 certificate") from None
     try:
         value = json.loads(extension.public_bytes())["attrs"].get("befl.role", "")
         return frozenset(value.split("|")) - {""}
-    except (ValueError, KeyError, AttributeError, TypeError):
+    except (ValueError, KeyError, AttributeError, TypeError, RecursionError):
         raise BeflError("BEFL-A-005", "the attribute extension of the submitter's certificate is malformed") from None

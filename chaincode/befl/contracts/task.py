@@ -15,6 +15,7 @@ from befl.rules import view as views
 from befl.rules.draw import draw
 from befl.rules.errors import BeflError
 from befl.rules.layout import length, read_layout
+from befl.rules.modes import MODES
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -26,7 +27,7 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
     if not _DIGEST.fullmatch(app_digest):
         raise BeflError("BEFL-T-008", "app_digest: must be 64 hex digits")
     data = context.transient("model")
-    codec.read_model(data, length(tensors))
+    codec.check_initial(codec.read_model(data, length(tensors)))
     name = context.stub.get_tx_id()[:16]
     if context.read("task", name) is not None:
         raise BeflError("BEFL-T-010", f"there is a task {name} already")
@@ -115,16 +116,16 @@ def finish(context: Context, task: str) -> bytes:
 
 def cancel(context: Context, task: str, reason: str) -> bytes:
     """Cancel a task; what is on the ledger stays there."""
-    view = load(context, task)
-    mode_of(view).task_machine.require(view.id, view.state, "Cancel")
-    if context.caller.msp_id != view.record["issuer"]:
-        raise BeflError("BEFL-A-004", f"task {view.id} was published by {view.record['issuer']}")
+    found = context.require("task", task_id(task))  # nothing else is read: no update or report makes this invalid
+    MODES[found["rules"]["mode"]].task_machine.require(task, found["state"], "Cancel")
+    if context.caller.msp_id != found["issuer"]:
+        raise BeflError("BEFL-A-004", f"task {task} was published by {found['issuer']}")
     if not 1 <= len(reason) <= 500:
         raise BeflError("BEFL-T-008", "reason: must be text of 1 to 500 characters")
-    record = {**view.record, "cancelled_ms": context.now_ms, "reason": reason, "state": "cancelled"}
-    context.write(record, view.id)
-    context.announce("Cancel", view.id)
-    return canonical.dumps({"task": view.id})
+    record = {**found, "cancelled_ms": context.now_ms, "reason": reason, "state": "cancelled"}
+    context.write(record, task)
+    context.announce("Cancel", task)
+    return canonical.dumps({"task": task})
 
 
 def view_task(context: Context, task: str) -> bytes:

@@ -144,9 +144,13 @@ def _markdown(card: dict[str, Any]) -> str:
 
 
 def _ppm(value: int | None) -> str:
-    return "-" if value is None else f"{value // 1_000_000}.{value % 1_000_000 // 1_000:03d}"
+    """Show millionths as a decimal with three places, rounded half up."""
+    if value is None:
+        return "-"
+    thousandths = (value + 500) // 1_000
+    return f"{thousandths // 1_000}.{thousandths % 1_000:03d}"
 
 
 def _plain(text: str) -> str:
     """Take Markdown's meaning from a name."""
-    return "".join(f"\\{character}" if character in "\\`*_{}[]<>#|" else character for character in text)
+    return "".join(f"\\{character}" if character in "\\`*_{}[]<>#|&~" else character for character in text)

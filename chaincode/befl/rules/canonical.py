@@ -8,9 +8,13 @@ floating-point numbers; keys are sorted by code point, which is the same order f
 from __future__ import annotations
 
 import json
-from typing import Any, NoReturn
+from typing import Any, Final, NoReturn
 
 from befl.rules.errors import BeflError
+
+# Limits of befl, well below Python's own: those depend on the caller's stack and environment, and endorsers must agree.
+_MOST_DEPTH: Final = 100
+_MOST_BITS: Final = 2_048
 
 
 def dumps(value: Any) -> bytes:
@@ -29,9 +33,10 @@ def dumps(value: Any) -> bytes:
     Raises
     ------
     BeflError
-        ``BEFL-C-001`` when a float, a non-string key, a lone surrogate or another type stands anywhere in it.
+        ``BEFL-C-001`` when a float, a non-string key, a lone surrogate, a number of more than 2048 bits or another type
+        stands anywhere in it, or when it is nested deeper than 100 levels.
     """
-    _check(value, "$")
+    _check(value, "$", _MOST_DEPTH)
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -60,14 +65,18 @@ def _refuse_number(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _check(value: Any, where: str) -> None:
+def _check(value: Any, where: str, depth: int) -> None:
+    if depth < 0:
+        raise BeflError("BEFL-C-001", f"nested deeper than {_MOST_DEPTH} levels")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
                 raise BeflError("BEFL-C-001", f"{where}: a key is {type(key).__name__}, not text")
-            _check(item, f"{where}.{key}")
+            _check(item, f"{where}.{key}", depth - 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]")
+            _check(item, f"{where}[{index}]", depth - 1)
     elif not (value is None or isinstance(value, str | int)):
         raise BeflError("BEFL-C-001", f"{where}: {type(value).__name__} cannot stand on the ledger")
+    elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
+        raise BeflError("BEFL-C-001", f"{where}: a number of more than {_MOST_BITS} bits")

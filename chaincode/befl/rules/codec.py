@@ -17,6 +17,7 @@ from befl.rules.errors import BeflError
 
 _UPDATE = np.dtype("<i4")
 _MODEL = np.dtype("<i8")
+_MOST_INITIAL = 2**30
 
 
 def bound(scale_bits: int, clip: str) -> int:
@@ -53,13 +54,14 @@ def encode(change: NDArray[np.floating], scale_bits: int, clip: str) -> NDArray[
             "Training has diverged: lower the learning rate, or look for wrong values in the data.",
         )
     most = bound(scale_bits, clip)
-    return np.clip(np.rint(wide * 2.0**scale_bits), -most, most).astype(np.int32)
+    limit = (most + 1) / 2.0**scale_bits  # cut before scaling too: the largest floats would overflow
+    return np.clip(np.rint(np.clip(wide, -limit, limit) * 2.0**scale_bits), -most, most).astype(np.int32)
 
 
 def to_fixed(values: NDArray[np.floating], scale_bits: int) -> NDArray[np.int64]:
     """Round initial parameters to the integer model; raises ``BEFL-M-002`` beyond 2^30 or when not finite."""
     wide = np.asarray(values, dtype=np.float64)
-    if not np.isfinite(wide).all() or (wide.size and float(np.abs(wide).max()) * 2.0**scale_bits > 2**30):
+    if not np.isfinite(wide).all() or (wide.size and float(np.abs(wide).max()) * 2.0**scale_bits > _MOST_INITIAL):
         raise BeflError("BEFL-M-002", f"the initial parameters do not fit fixed point with {scale_bits} bits")
     return np.rint(wide * 2.0**scale_bits).astype(np.int64)
 
@@ -100,6 +102,12 @@ def read_model(data: bytes, length: int) -> NDArray[np.int64]:
     if len(data) != 8 * length:
         raise BeflError("BEFL-M-001", f"the model has {len(data)} bytes, its layout wants {8 * length}")
     return np.frombuffer(data, dtype=_MODEL).astype(np.int64)
+
+
+def check_initial(model: NDArray[np.int64]) -> None:
+    """Refuse an initial model with a value beyond 2^30 (``BEFL-M-002``): so no number of rounds overflows int64."""
+    if model.size and max(int(model.max()), -int(model.min())) > _MOST_INITIAL:
+        raise BeflError("BEFL-M-002", "the initial model holds a value beyond 2^30 in fixed point")
 
 
 def digest(data: bytes) -> str:

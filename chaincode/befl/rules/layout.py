@@ -39,6 +39,8 @@ def read_layout(value: object) -> tuple[Tensor, ...]:
         raise BeflError("BEFL-M-006", error.message, error.hint) from None
     if len({tensor.name for tensor in tensors}) != len(tensors):
         raise BeflError("BEFL-M-006", "two tensors of the layout have one name")
+    if any(tensor.name == "__metadata__" for tensor in tensors):
+        raise BeflError("BEFL-M-006", "no tensor can be named __metadata__: safetensors keeps the name for itself")
     if length(tensors) > MOST_PARAMETERS:
         raise BeflError(
             "BEFL-M-006", f"the model has {length(tensors)} parameters, {MOST_PARAMETERS} at most are taken"

@@ -38,6 +38,8 @@ class Counts:
         """Refuse counts that contradict each other."""
         if sum(self.negatives) + sum(self.positives) != self.rows:
             raise refuse(f"{where}.rows", "the sum of both histograms", self.rows)
+        if self.rows == 0 and self.loss_micro:
+            raise refuse(f"{where}.loss_micro", "0 when there are no rows", self.loss_micro)
         if self.correct > self.rows:
             raise refuse(f"{where}.correct", f"at most {self.rows} (rows)", self.correct)
 

@@ -43,8 +43,9 @@ MSP_ID: Final = Text(
 _NAME: Final = Text(most=100, pattern=r"[^\x00-\x1f\x7f]+", expects="a name")
 _WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")
 _CELL: Final = Text(most=100, expects="the text of a cell")
+# text first: a text that looks like a number stays as it is
 _SCALAR: Final = Either(
-    Boolean(), Either(Integer(-(2**53), 2**53), Either(DecimalText("-1e17", "1e17"), Text(most=1_000)))
+    Boolean(), Either(Integer(-(2**53), 2**53), Either(Text(most=1_000), DecimalText("-1e17", "1e17")))
 )
 MISSING_TEXTS: Final = ("", "?", "NA", "NaN", "nan")
 
@@ -185,9 +186,11 @@ class Aggregation:
     )
 
     def check(self, where: str) -> None:
-        """Keep every value of an update within 31 bits, so that no sum can overflow."""
+        """Keep every value of an update within 31 bits, so that no sum can overflow, and some room for one."""
         if Decimal(self.clip) * 2**self.scale_bits > 2**MOST_VALUE_BITS:
             raise refuse(f"{where}.clip", f"at most 2^{MOST_VALUE_BITS} / 2^scale_bits", self.clip)
+        if Decimal(self.clip) * 2**self.scale_bits < 1:
+            raise refuse(f"{where}.clip", "at least 1 / 2^scale_bits", self.clip)
 
 
 @dataclass(frozen=True)
@@ -260,8 +263,9 @@ def from_json(text: str) -> TaskSpec:
     BeflError
         ``BEFL-C-001`` not canonical, ``BEFL-C-004`` too large, and as :func:`from_toml`.
     """
-    if len(text) > MOST_SPEC_BYTES:
-        raise refuse("the task specification", f"at most {MOST_SPEC_BYTES} bytes", f"{len(text)} bytes")
+    size = len(text.encode("utf-8", "surrogatepass"))
+    if size > MOST_SPEC_BYTES:
+        raise refuse("the task specification", f"at most {MOST_SPEC_BYTES} bytes", f"{size} bytes")
     return from_record(canonical.loads(text))
 
 

@@ -209,7 +209,7 @@ class Horizontal:
         try:
             check()
         except BeflError as error:
-            return Step("wait", number, until_ms=until + 1 if until > now_ms else 0, why=error.message)
+            return Step("wait", number, until_ms=until + 1 if until >= now_ms else 0, why=error.message)
         start = max(seen_ms, until + 1 if until < now_ms else 0) + delay
         if now_ms < start:
             return Step("wait", number, until_ms=start, why=f"another institution's turn to {action}")
