@@ -14,9 +14,7 @@ from befl.rules.errors import BeflError
 _KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
 
 
-def run(
-    argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 120, what: str, quiet: bool = True
-) -> str:
+def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 120, what: str) -> str:
     """Run a command and return its standard output.
 
     The environment is the given one and nothing of the caller's but PATH and the like, so that a user's own FABRIC_*
@@ -32,8 +30,6 @@ def run(
         Seconds.
     what : str
         What it does, for messages.
-    quiet : bool
-        Whether only the last words of a failure are shown; with False the message holds all its output.
 
     Raises
     ------
@@ -58,7 +54,7 @@ def run(
     if done.returncode:
         lines = [line.strip() for line in (done.stderr + "\n" + done.stdout).splitlines() if line.strip()]
         shown = [line for line in lines if line.startswith("Error")] or lines[-3:]
-        raise BeflError("BEFL-N-007", f"{what}: {' | '.join(shown if quiet else lines) or f'status {done.returncode}'}")
+        raise BeflError("BEFL-N-007", f"{what}: {' | '.join(shown) or f'status {done.returncode}'}")
     return done.stdout
 
 

@@ -36,7 +36,7 @@ _PORTS_FROM: Final = 20_000
 _PORTS_TO: Final = 32_000
 """Below the range (ip_local_port_range) from which the kernel takes ports of outgoing connections."""
 
-_PROCESSES: Final = {"ca": "ca", "orderer": "orderer", "peer": "peer", "chaincode": "chaincode"}
+_PROCESSES: Final = ("ca", "orderer", "peer", "chaincode")
 _HEALTH: Final = {"ca": "ca_operations", "orderer": "orderer_operations", "peer": "peer_operations"}
 
 
@@ -51,7 +51,7 @@ class ProcessStatus:
     state : str
         ``running``, ``waiting`` (for its next start) or ``stopped``.
     healthy : bool
-        Whether it answers: its ``/healthz``, for the chaincode server its port.
+        Whether it listens and its ``/healthz`` says so; a chaincode server has only its port.
     pid : int
         0 when it does not run.
     restarts : int
@@ -429,7 +429,7 @@ def _institution_status(
                 pid=state.pid if state is not None else 0,
                 restarts=state.restarts if state is not None else 0,
                 memory_bytes=_memory(state.pid) if state is not None and state.pid else 0,
-                address=institution.address(_PROCESSES[name]),
+                address=institution.address(name),
             )
         )
     height: float | None = None
@@ -445,10 +445,13 @@ def _institution_status(
 
 
 def _answers(institution: Institution, home: Home, name: str) -> bool:
-    if name == "chaincode":
-        with socket.socket() as probe:
-            probe.settimeout(2)
-            return probe.connect_ex((institution.host, institution.port("chaincode"))) == 0
+    """Whether a process listens and calls itself healthy."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        if probe.connect_ex((institution.host, institution.port(name))) != 0:
+            return False
+    if name not in _HEALTH:
+        return True
     ca = home.ca_certificate if name == "ca" else home.tls_ca
     if not ca.exists():
         return False

@@ -231,12 +231,19 @@ class Member:
 
     def join_peer(self) -> None:
         """Let the peer join the channel, when it has not."""
-        context = self._operations_context()
-        self._await("peer", lambda: self._healthy("peer_operations", context), "healthy")
         channel = self.topology.channel.name
-        if channel in self._peer("channel", "list", what="listing channels").split():
+        if channel in self._await("peer", self._channels, "answering").split():
             return
         self._peer("channel", "join", f"--blockpath={self.layout.genesis}", what=f"the peer joins channel {channel}")
+
+    def _channels(self) -> str:
+        """Ask the own peer for its channels; empty while it does not listen (its /healthz is there earlier)."""
+        try:
+            return self._peer("channel", "list", what="listing channels")
+        except BeflError as error:
+            if "connection refused" in error.message:
+                return ""
+            raise
 
     def await_leader(self) -> None:
         """Wait until the own orderer knows a Raft leader: before, it refuses every transaction."""
