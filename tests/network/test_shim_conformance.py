@@ -35,7 +35,10 @@ SCRIPTS: dict[str, tuple[list[Steps], Steps]] = {
     "the last write counts": ([[["put", "k4", "1"], ["put", "k4", "2"], ["put", "k4", "3"]]], [["get", "k4"]]),
     "a composite key": ([[["put", key("one", "ä", "b"), "v"]]], [["get", key("one", "ä", "b")]]),
     "a range of three batches": ([[["fill", "r", [], 250]]], [["range", "r", []]]),
-    "a range left early, then another": ([], [["range", "r", [], 1], ["range", "r", [], 101], ["get", key("r", "00007")]]),
+    "a range left early, then another": (
+        [],
+        [["range", "r", [], 1], ["range", "r", [], 101], ["get", key("r", "00007")]],
+    ),
     "a range sees neither longer names nor the transaction's own writes": (
         [[["put", key("s", "a", "1"), "1"], ["put", key("s", "a", "2"), "2"], ["put", key("sa", "1"), "x"]]],
         [["put", key("s", "a", "3"), "3"], ["range", "s", ["a"]], ["range", "s", []]],

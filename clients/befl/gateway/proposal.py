@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -49,7 +50,7 @@ def propose(
     txid = hashlib.sha256(nonce + creator).hexdigest()
     chaincode_id = chaincode_pb2.ChaincodeID(name=chaincode)
     now = timestamp_pb2.Timestamp()
-    now.GetCurrentTime()
+    now.FromNanoseconds(time.time_ns())
     channel_header = common_pb2.ChannelHeader(
         type=common_pb2.HeaderType.ENDORSER_TRANSACTION,
         channel_id=channel,
