@@ -53,3 +53,5 @@ def test_the_wheel_works_with_the_base_alone(wheel, tmp_path):
         "assert importlib.util.find_spec('torch') is None"
     )
     run(python, "-c", program, cwd=tmp_path)
+    digest = "from befl.shim.digest import code_digest; print(code_digest())"
+    assert run(python, "-c", digest, cwd=tmp_path) == run(sys.executable, "-c", digest), "peers would not agree"
