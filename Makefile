@@ -49,7 +49,7 @@ test-slow: setup  ## Run the slow tests: the wheel in an empty environment, faul
 	@$(PYTEST) tests -m slow --timeout=1200
 
 bench: setup  ## Measure what befl promises, on this machine (some minutes)
-	@$(BIN)/python benchmarks/figures.py
+	@$(BIN)/python benchmarks/run.py
 
 check: lint types arrows docs house  ## Run linters, type checker, the arrows between packages, documentation, house rules
 
