@@ -27,7 +27,8 @@ log = logging.getLogger("befl.agent")
 
 _POLL_S: Final = 5.0
 _BACKOFF_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
-_RACES: Final = frozenset({"BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-G-020"})
+#: Refusals that mean: another institution was faster, or an endorser is a block behind. Read again and decide anew.
+RACES: Final = frozenset({"BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-G-020"})
 
 
 class Participant(Protocol):
@@ -107,7 +108,7 @@ class Worker(threading.Thread):
                     failures = 0
                 except BeflError as error:
                     pause_s = self._after(error, failures)
-                    failures = 0 if error.code in _RACES else failures + 1
+                    failures = 0 if error.code in RACES else failures + 1
                 except Exception:
                     log.exception("task=%s a mistake in befl; trying again", self.task)
                     pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
@@ -189,7 +190,7 @@ class Worker(threading.Thread):
 
     def _after(self, error: BeflError, failures: int) -> float:
         """Say a failure once and return how long to wait."""
-        if error.code in _RACES:  # another institution was faster: read again and decide anew
+        if error.code in RACES:
             return 0.05
         level = logging.INFO if CODES[error.code].retryable else logging.ERROR
         self._say(level, str(error).replace("\n", " "))

@@ -1,0 +1,198 @@
+"""Measure what befl claims to be fast at: ``make bench``, or ``python benchmarks/run.py NAME...``.
+
+Writes ``build/bench.json``: a list of ``{name, value, unit, baseline, ratio, samples}``; values are medians, and the
+raw samples stand beside them. Each run states machine and commit. Baselines are measured in the same run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import befl.network
+from befl import client
+from befl.agent.ledger import Ledger
+from befl.agent.worker import RACES
+from befl.gateway import wait
+from befl.rules import codec
+from befl.rules import spec as specs
+from befl.rules.aggregation import RULES
+from befl.rules.errors import BeflError
+from befl.rules.layout import Tensor
+from befl.rules.metrics import BINS, Counts
+
+ROUNDS = 10
+TASK = """
+befl = 1
+name = "benchmark"
+mode = "horizontal"
+[app]
+name = "tabular"
+[data]
+alias = "none"
+label = "y"
+columns = {{ x = "number" }}
+[participants]
+least = {institutions}
+most = {institutions}
+[rounds]
+count = {rounds}
+[aggregation]
+rule = "fedavg"
+[privacy]
+scheme = "none"
+"""
+
+
+@dataclass
+class Figure:
+    """One measured figure."""
+
+    name: str
+    value: float
+    unit: str
+    samples: list[float]
+    baseline: str = ""
+    ratio: float | None = None
+    steps: dict[str, float] = field(default_factory=dict)
+
+
+def median(name: str, samples: list[float], unit: str, steps: dict[str, list[float]] | None = None) -> Figure:
+    """Make a figure of samples."""
+    split = {key: round(statistics.median(values), 4) for key, values in (steps or {}).items()}
+    return Figure(name, round(statistics.median(samples), 4), unit, [round(each, 4) for each in samples], steps=split)
+
+
+@contextmanager
+def network(institutions: int) -> Iterator[Path]:
+    """Run a throw-away network."""
+    folder = Path(tempfile.mkdtemp(prefix="befl-bench-"))
+    try:
+        names = tuple(f"org{number}" for number in range(1, institutions + 1))
+        befl.network.up(folder / "network", befl.network.make(names), owner=os.getpid())
+        yield folder / "network"
+    finally:
+        befl.network.down(folder / "network")
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def network_up_4orgs_s() -> list[Figure]:
+    """Four institutions from nothing to ready, Fabric built; and the memory of their processes."""
+    samples, memory = [], []
+    for _ in range(3):
+        started = time.monotonic()
+        with network(4) as folder:
+            samples.append(time.monotonic() - started)
+            processes = [one for each in befl.network.status(folder).institutions for one in each.processes]
+            memory.append(sum(one.memory_bytes for one in processes) / 2**20)
+    return [median("network_up_4orgs_s", samples, "s"), median("network_memory_4orgs_mb", memory, "MB")]
+
+
+def persist(act: Callable[[], Any]) -> Any:
+    """Do what an agent does when an endorser is a block behind: try again in a moment."""
+
+    def attempt() -> tuple[Any] | None:
+        try:
+            return (act(),)
+        except BeflError as error:
+            if error.code not in RACES:
+                raise
+            return None
+
+    return wait.until(attempt, timeout=30, interval=0.02, what="the transaction")[0]
+
+
+def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
+    """Whole rounds without training on a real network: open, updates, close, reports; as the agents do them."""
+    orgs = [f"org{number}" for number in range(1, institutions + 1)]
+    spec = specs.from_toml(TASK.format(institutions=institutions, rounds=ROUNDS).encode())
+    steps: dict[str, list[float]] = {"open": [], "submit": [], "close": [], "report": []}
+    rule = RULES[spec.rules()["aggregation"]]
+    generator = np.random.default_rng(1)
+    counts = Counts(0, 0, 0, (0,) * BINS, (0,) * BINS)
+    with network(institutions) as folder, ExitStack() as stack, ThreadPoolExecutor(institutions) as pool:
+        ledgers = [stack.enter_context(client.connect(network=folder, identity=org)).ledger for org in orgs]
+        issuer = stack.enter_context(client.connect(network=folder, identity="org1/issuer")).ledger
+        model = np.zeros(parameters, dtype=np.int64)
+        layout = (Tensor("weights", (parameters,)),)
+        task = issuer.publish(spec, "0" * 64, layout, codec.model_bytes(model)).value["task"]
+        list(pool.map(lambda ledger: ledger.apply(task, "0" * 64), ledgers))
+        for number in range(1, ROUNDS + 1):
+            values = [codec.encode(generator.normal(0, 0.1, parameters), 16, "8") for _ in orgs]
+            data = [codec.update_bytes(each) for each in values]
+            opener, current = ledgers[number % institutions], number
+
+            def timed(step: str, act: Callable[[], Any]) -> None:
+                started = time.monotonic()
+                persist(act)
+                steps[step].append(time.monotonic() - started)
+
+            def submit(place: int, current: int = current, data: list[bytes] = data) -> None:
+                persist(lambda: ledgers[place].submit(task, current, 1, data[place]))
+
+            timed("open", lambda ledger=opener: ledger.open(task))
+            timed("submit", lambda: list(pool.map(submit, range(institutions))))
+            timed("close", lambda ledger=opener, current=current: ledger.close(task, current))
+            model = model + rule.step(rule.aggregate(((each, 1) for each in values), parameters), institutions)
+            digest = codec.digest(codec.model_bytes(model))
+
+            def report(ledger: Ledger, current: int = current, digest: str = digest) -> None:
+                persist(lambda: ledger.report(task, current, digest, counts))
+
+            timed("report", lambda: list(pool.map(report, ledgers)))
+        persist(lambda: ledgers[0].finish(task, codec.model_bytes(model)))
+    return [median(name, [sum(each) for each in zip(*steps.values(), strict=True)], "s", steps)]
+
+
+FIGURES: dict[str, Callable[[], list[Figure]]] = {
+    "network_up_4orgs_s": network_up_4orgs_s,
+    "round_10k_s": lambda: rounds(10_000, 3, "round_10k_s"),
+    "round_1m_s": lambda: rounds(1_000_000, 3, "round_1m_s"),
+}
+
+
+def main() -> int:
+    """Measure the named figures, all by default."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
+    arguments = parser.parse_args()
+    unknown = set(arguments.names) - set(FIGURES)
+    if unknown:
+        parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
+    commit = subprocess.run(
+        ["git", "rev-parse", "HEAD"],  # noqa: S607  # whichever git the user has
+        capture_output=True,
+        text=True,
+        check=False,
+    ).stdout.strip()
+    print(f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}, commit {commit[:12]}")
+    found: list[Figure] = []
+    for name in arguments.names or FIGURES:
+        for figure in FIGURES[name]():
+            found.append(figure)
+            steps = "".join(f"  {step} {value}" for step, value in figure.steps.items())
+            print(f"{figure.name:<24} {figure.value:>9} {figure.unit}  {figure.samples}{steps}", flush=True)
+    arguments.output.parent.mkdir(parents=True, exist_ok=True)
+    arguments.output.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
