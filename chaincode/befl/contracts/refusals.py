@@ -6,7 +6,12 @@ in-memory ledger both raise the errors made here, so that a contract cannot tell
 
 from __future__ import annotations
 
+from typing import Final
+
 from befl.rules.errors import BeflError
+
+MAX_VALUE: Final = 64 * 1024 * 1024
+"""Largest value in bytes: a peer takes messages of 100 MB at most, and a value travels in several wrappings."""
 
 
 def check_key(key: str) -> None:
@@ -27,8 +32,15 @@ def check_value(key: str, value: bytes) -> None:
     Raises
     ------
     BeflError
-        ``BEFL-G-013`` for an empty one: Fabric would delete the key instead.
+        ``BEFL-G-013`` for an empty one: Fabric would delete the key instead; ``BEFL-G-017`` for one above
+        :data:`MAX_VALUE`.
     """
+    if len(value) > MAX_VALUE:
+        raise BeflError(
+            "BEFL-G-017",
+            f"{len(value)} bytes cannot be put under {key!r}: {MAX_VALUE} are the most",
+            "Choose a smaller model, or fewer bits a parameter.",
+        )
     if not value:
         raise BeflError(
             "BEFL-G-013", f"an empty value cannot be put under {key!r}", "Write at least one byte, or delete the key."

@@ -209,6 +209,8 @@ def _code(kind: type[GatewayError], status: str, text: str, said: Sequence[str])
             return code
     if status in _REFUSED:
         return "BEFL-G-030"
+    if status == "RESOURCE_EXHAUSTED" and "message larger than max" in text:
+        return "BEFL-G-017"
     if status == "DEADLINE_EXCEEDED":
         return "BEFL-G-003"
     if status == "UNAVAILABLE" and kind is not SubmitError:

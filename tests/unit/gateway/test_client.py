@@ -141,6 +141,12 @@ SCENARIOS = {
         "BEFL-G-025",
         False,
     ),
+    "endorse: too large": (
+        "Endorse",
+        Failure("RESOURCE_EXHAUSTED", "grpc: received message larger than max (104857700 vs. 104857600)"),
+        "BEFL-G-017",
+        False,
+    ),
     "endorse: no channel": (
         "Endorse",
         Failure("UNAVAILABLE", "failed to get config for channel"),

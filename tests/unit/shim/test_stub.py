@@ -6,6 +6,7 @@ import pytest
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.peer import chaincode_shim_pb2 as shim
 
+from befl.contracts import refusals
 from befl.contracts.stub import KV, Creator, Stub, composite_range
 from befl.rules.errors import BeflError
 
@@ -217,6 +218,7 @@ REFUSED_HERE = {
     "empty key": (lambda stub: stub.put_state("", b"v"), "BEFL-G-013"),
     "empty value": (lambda stub: stub.put_state("k", b""), "BEFL-G-013"),
     "empty private value": (lambda stub: stub.put_private_data("updates", "k", b""), "BEFL-G-013"),
+    "too large": (lambda stub: stub.put_private_data("models", "k", bytes(refusals.MAX_VALUE + 1)), "BEFL-G-017"),
     "delete nothing": (lambda stub: stub.del_state(""), "BEFL-G-013"),
     "nameless event": (lambda stub: stub.set_event("", b""), "BEFL-G-013"),
     "empty page": (
