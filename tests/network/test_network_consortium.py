@@ -57,6 +57,7 @@ def test_every_process_of_every_institution_is_healthy(consortium):
     status = consortium.status()
     assert status.running
     assert status.ready
+    assert status.fabric.startswith("v3.")
     assert [one.name for one in status.institutions] == list(consortium.institutions)
     assert [one.msp_id for one in status.institutions] == ["Org1MSP", "Org2MSP", "Org3MSP"]
     assert set(processes(consortium)) == {f"{name}/{what}" for name in consortium.institutions for what in PROCESSES}

@@ -146,7 +146,10 @@ def _print(found: NetworkStatus, form: str) -> None:
         return
     state = "ready" if found.ready else "running, not ready" if found.running else "not running"
     click.echo(f"network {found.directory}: {state}")
-    click.echo(f"channel {found.channel}, chaincode {found.chaincode}, {found.memory_bytes / 1e6:.0f} MB in all")
+    click.echo(
+        f"channel {found.channel}, chaincode {found.chaincode}, Fabric {found.fabric or 'not known yet'}, "
+        f"{found.memory_bytes / 1e6:.0f} MB in all"
+    )
     for institution in found.institutions:
         leads = ", its orderer leads" if institution.leader else ""
         click.echo(f"{institution.name} ({institution.msp_id}): ledger height {institution.height}{leads}")

@@ -98,6 +98,8 @@ class NetworkStatus:
         0 when none runs.
     channel, chaincode : str
         Their names.
+    fabric : str
+        Version and origin of Fabric's programs at the last `up`, for example ``v3.1.1 (built)``; empty before.
     memory_bytes : int
         Of all processes and the supervisor.
     institutions : tuple of InstitutionStatus
@@ -110,6 +112,7 @@ class NetworkStatus:
     supervisor_pid: int
     channel: str
     chaincode: str
+    fabric: str
     memory_bytes: int
     institutions: tuple[InstitutionStatus, ...]
 
@@ -153,6 +156,7 @@ def up(
     _claim(layout.directory)
     with _locked(layout):
         complete = _topology(layout, topology)
+        layout.fabric.write_text(f"{programs.version} ({programs.origin})\n")
         started = not supervisor.running(layout.directory)
         if started:
             _check_ports(complete.institutions)
@@ -220,6 +224,7 @@ def status(directory: Path | str) -> NetworkStatus:
         supervisor_pid=pid,
         channel=topology.channel.name,
         chaincode=topology.chaincode.name,
+        fabric=layout.fabric.read_text().strip() if layout.fabric.exists() else "",
         memory_bytes=sum(process.memory_bytes for process in processes) + (_memory(pid) if pid else 0),
         institutions=institutions,
     )

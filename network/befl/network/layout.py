@@ -126,6 +126,11 @@ class Layout:
         return self.directory / SUPERVISOR
 
     @property
+    def fabric(self) -> Path:
+        """Version and origin of the programs that run here."""
+        return self.directory / "fabric.txt"
+
+    @property
     def lock(self) -> Path:
         """Held while a command changes the network."""
         return self.directory / ".lock"
