@@ -106,7 +106,7 @@ def _markdown(card: dict[str, Any]) -> str:
         "",
         (
             f"Trained by {len(card['contributors'])} institutions in {card['rounds']} rounds ({card['mode']}), "
-            f"task `{card['task']}`, published by {card['issuer']}."
+            f"task `{card['task']}`, published by {_plain(card['issuer'])}."
         ),
         "",
         card["privacy"],
@@ -118,17 +118,20 @@ def _markdown(card: dict[str, Any]) -> str:
     ]
     for msp_id, row in [*card["metrics"]["institutions"].items(), ("all together", pooled)]:
         cells = (_ppm(row["accuracy_ppm"]), _ppm(row["auc_ppm"]), _ppm(row["loss_micro"]))
-        lines.append(f"| {msp_id} | {row['rows']} | {' | '.join(cells)} |")
+        lines.append(f"| {_plain(msp_id)} | {row['rows']} | {' | '.join(cells)} |")
+    if pooled["auc_bound_ppm"] is not None:
+        within = _ppm(pooled["auc_bound_ppm"] + 499)  # shown too wide rather than too narrow
+        lines += ["", f"The AUC is made from histograms: all together it is exact within {within}."]
     lines += [
-        "",
-        f"The AUC is made from histograms: all together it is exact within {_ppm(pooled['auc_bound_ppm'])}.",
         "",
         "## Contributors",
         "",
         "| institution | rounds | weight (sum of training rows) |",
         "|---|---:|---:|",
     ]
-    lines += [f"| {msp_id} | {item['rounds']} | {item['weight']} |" for msp_id, item in card["contributors"].items()]
+    lines += [
+        f"| {_plain(msp_id)} | {item['rounds']} | {item['weight']} |" for msp_id, item in card["contributors"].items()
+    ]
     lines += [
         "",
         "## Origin",
