@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import socket
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import befl.network
 from befl.gateway import wait
-from befl.network import supervisor, topology
+from befl.network import commands, fabric, files, supervisor, topology
+from befl.network.layout import Layout
+from befl.rules import version
 from befl.rules.errors import BeflError
 
 
@@ -27,7 +31,18 @@ def alive(directory: Path) -> list[str]:
     return found
 
 
-def test_a_network_of_one_lives_and_resumes(tmp_path):
+def committed(directory: Path) -> dict[str, Any]:
+    alone = topology.parse((directory / "network.toml").read_bytes(), "network.toml").institution("alone")
+    programs = fabric.locate()
+    environment = files.cli_environment(alone, Layout(directory).home("alone"), programs.config)
+    query = ["lifecycle", "chaincode", "querycommitted", "--channelID=befl", "--name=befl", "--output=json"]
+    answer: dict[str, Any] = json.loads(
+        commands.run([programs.command("peer"), *query], env=environment, what="asking for the definition")
+    )
+    return answer
+
+
+def test_a_network_of_one_lives_and_resumes(tmp_path, monkeypatch):
     directory = tmp_path / "network"
     first = befl.network.up(directory, befl.network.make(["alone"]), owner=os.getpid())
     assert first.ready
@@ -50,6 +65,14 @@ def test_a_network_of_one_lives_and_resumes(tmp_path):
     assert again.ready
     assert again.institutions[0].height >= first.institutions[0].height > 1
     assert (directory / "alone/peer/msp/signcerts/cert.pem").read_bytes() == certificate
+
+    # other code, another package: up is also how it is upgraded
+    monkeypatch.setattr(version, "__version__", "0.1.1")
+    assert befl.network.up(directory).ready
+    definition = (directory / "alone/chaincode/server.json").read_text()
+    assert '"befl_0.1.1-' in definition
+    assert committed(directory)["version"].startswith("0.1.1-")
+    assert committed(directory)["sequence"] == 2
 
     os.kill(again.supervisor_pid, signal.SIGKILL)
     wait.until(lambda: not alive(directory), timeout=10, what="the end of all processes")

@@ -8,10 +8,14 @@ import ssl
 import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Final
 
 from befl.rules.errors import BeflError
 
-_KEPT = ("PATH", "HOME", "TMPDIR", "LANG")
+SERVICE_ENVIRONMENT: Final = {"PATH": "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"}
+"""What every process of a network gets: the same from whichever shell `up` is called, or it would be started anew."""
+
+_KEPT: Final = ("PATH", "HOME", "TMPDIR", "LANG")
 
 
 def run(argv: Sequence[str], *, env: Mapping[str, str] | None = None, timeout: float = 120, what: str) -> str:

@@ -88,7 +88,7 @@ class Member:
             config = files.ca_config(self.institution, home, ca, known)
             _write(folder / "fabric-ca-server-config.yaml", files.render(config), private=True)
         service = files.ca_service(home, self.fabric.command("fabric-ca-server"))
-        service["env"] |= commands.clean_environment()
+        service["env"] |= commands.SERVICE_ENVIRONMENT
         supervisor.write_service(home.services, "ca", service)
 
     def await_ca(self) -> None:
@@ -177,7 +177,7 @@ class Member:
             (home.builder / "bin" / name).chmod(0o700)
         for name, describe in (("orderer", files.orderer_service), ("peer", files.peer_service)):
             service = describe(self.topology, self.institution, home, self.fabric.command(name), self.fabric.config)
-            service["env"] |= commands.clean_environment()
+            service["env"] |= commands.SERVICE_ENVIRONMENT
             supervisor.write_service(home.services, name, service)
 
     def make_genesis(self) -> None:
@@ -298,7 +298,7 @@ class Member:
         config = files.chaincode_config(self.topology, self.institution, self.home, package_id, code_digest)
         _write(self.home.chaincode / "server.json", files.render(config), private=True)
         # the package id stands in the description too, so that the supervisor starts a server anew when it changes
-        env = {**commands.clean_environment(), **commands.python_environment(), "BEFL_PACKAGE_ID": package_id}
+        env = {**commands.SERVICE_ENVIRONMENT, **commands.python_environment(), "BEFL_PACKAGE_ID": package_id}
         supervisor.write_service(
             self.home.services, "chaincode", files.chaincode_service(self.home, sys.executable, env)
         )
