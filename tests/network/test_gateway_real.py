@@ -167,3 +167,15 @@ def test_a_gateway_whose_peer_does_not_answer(conformance, consortium, tmp_path)
     ):
         gateway.network("befl").contract(NAME).evaluate("Run", script(["where"]), timeout=0.5)
     assert time.monotonic() - start < 5
+
+
+def test_a_transaction_waits_for_the_ordering_service(conformance, consortium):
+    """All orderers die; the same envelope is sent until there is a leader again, and takes effect once."""
+    conformance.submit(["put", "ordering", "0"])
+    transaction = conformance.contract().endorse("Run", script(["get", "ordering"], ["put", "ordering", "1"]))
+    orderers = [each for one in consortium.status().institutions for each in one.processes if each.name == "orderer"]
+    for orderer in orderers:
+        os.kill(orderer.pid, signal.SIGKILL)
+    assert transaction.submit().status().valid
+    assert conformance.evaluate(["get", "ordering"], by=1) == ["1"]
+    until(lambda: consortium.status().ready, timeout=30, what="the network whole again")

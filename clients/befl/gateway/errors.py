@@ -204,7 +204,7 @@ def from_rpc(kind: type[GatewayError], error: grpc.RpcError, txid: str = "") -> 
 
 
 def _code(kind: type[GatewayError], status: str, text: str, said: Sequence[str]) -> str:
-    for words, code in _SAID:
+    for words, code in _SAID if kind is not SubmitError else ():  # orderers speak of none of it
         if any(words in message for message in (text, *said)):
             return code
     if status in _REFUSED:
@@ -213,7 +213,7 @@ def _code(kind: type[GatewayError], status: str, text: str, said: Sequence[str])
         return "BEFL-G-017"
     if status == "DEADLINE_EXCEEDED":
         return "BEFL-G-003"
-    if status == "UNAVAILABLE" and kind is not SubmitError:
+    if status == "UNAVAILABLE" and (kind is not SubmitError or "orderer" not in text):
         return "BEFL-G-002"
     if kind is SubmitError and status == "ABORTED" and "SERVICE_UNAVAILABLE" not in text:
         return "BEFL-G-030"  # the orderer answered with a 4xx: it will never take this envelope

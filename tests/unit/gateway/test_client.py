@@ -159,6 +159,18 @@ SCENARIOS = {
         "BEFL-G-006",
         True,
     ),
+    "submit: orderers down": (
+        "Submit",
+        Failure(
+            "UNAVAILABLE",
+            "no orderers could successfully process transaction",
+            ("AlphaMSP", "rpc error: code = Unavailable desc = connection error: connection refused"),
+            ("BetaMSP", "rpc error: code = Unavailable desc = connection error: connection refused"),
+        ),
+        "BEFL-G-006",
+        True,
+    ),
+    "submit: peer down": ("Submit", Failure("UNAVAILABLE", "failed to connect to all addresses"), "BEFL-G-002", True),
     "submit: no orderer": ("Submit", Failure("UNAVAILABLE", "no orderers could successfully"), "BEFL-G-006", True),
     "submit: orderer refuses": (
         "Submit",
