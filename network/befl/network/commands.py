@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import socket
 import ssl
 import subprocess
 from collections.abc import Mapping, Sequence
@@ -102,6 +103,13 @@ def get(host: str, port: int, path: str, context: ssl.SSLContext, timeout: float
         return 0, ""
     finally:
         connection.close()
+
+
+def listens(host: str, port: int) -> bool:
+    """Whether something accepts connections there."""
+    with socket.socket() as probe:
+        probe.settimeout(2)
+        return probe.connect_ex((host, port)) == 0
 
 
 def metric(text: str, name: str, labels: str = "") -> float | None:

@@ -451,10 +451,8 @@ def _institution_status(
 
 def _answers(institution: Institution, home: Home, name: str) -> bool:
     """Whether a process listens and calls itself healthy."""
-    with socket.socket() as probe:
-        probe.settimeout(2)
-        if probe.connect_ex((institution.host, institution.port(name))) != 0:
-            return False
+    if not commands.listens(institution.host, institution.port(name)):
+        return False
     if name not in _HEALTH:
         return True
     ca = home.ca_certificate if name == "ca" else home.tls_ca

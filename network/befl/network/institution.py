@@ -238,12 +238,9 @@ class Member:
 
     def _channels(self) -> str:
         """Ask the own peer for its channels; empty while it does not listen (its /healthz is there earlier)."""
-        try:
-            return self._peer("channel", "list", what="listing channels")
-        except BeflError as error:
-            if "connection refused" in error.message:
-                return ""
-            raise
+        if not commands.listens(self.institution.host, self.institution.port("peer")):
+            return ""
+        return self._peer("channel", "list", what="listing channels")
 
     def await_leader(self) -> None:
         """Wait until the own orderer knows a Raft leader: before, it refuses every transaction."""
@@ -351,7 +348,8 @@ class Member:
 
     def await_chaincode(self) -> None:
         """Wait until the own peer gets an answer from the chaincode, be it a refusal in the chaincode's own words."""
-        self._await("chaincode", self._chaincode_answers, "answering the peer")
+        # each question is a process: asked less often, it leaves the processor to those who are to answer
+        self._await("chaincode", self._chaincode_answers, "answering the peer", interval=0.2)
 
     def _chaincode_answers(self) -> bool:
         try:
@@ -411,7 +409,7 @@ class Member:
     def _healthy(self, port: str, context: Any) -> bool:
         return commands.get(self.institution.host, self.institution.port(port), "/healthz", context)[0] == 200
 
-    def _await(self, process: str, check: Any, what: str) -> Any:
+    def _await(self, process: str, check: Any, what: str, interval: float = 0.05) -> Any:
         """Wait until a question to a process is answered, and say early when it does not stay up."""
         name = f"{self.institution.name}/{process}"
         first = supervisor.states(self.layout.directory).get(name)
@@ -432,7 +430,7 @@ class Member:
             return answer
 
         try:
-            return wait.until(ask, timeout=READY, what=f"{name} {what}")
+            return wait.until(ask, timeout=READY, interval=interval, what=f"{name} {what}")
         except BeflError as error:
             if error.code != "BEFL-G-001":
                 raise
