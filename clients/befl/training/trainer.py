@@ -112,6 +112,12 @@ class Trainer:
             self._process.close()
         self._process, self._sent, self._loaded = None, None, False
 
+    def interrupt(self) -> None:
+        """Kill the child, from any thread; the call that waits for its answer raises ``BEFL-M-105``."""
+        process = self._process
+        if process is not None:
+            process.kill()
+
     def check(self) -> None:
         """Wait until the app is loaded and has accepted its settings.
 
@@ -431,6 +437,12 @@ class _Process:
         self._keeper.join(1)
         how = f"was killed by {signal.Signals(-status).name}" if status < 0 else f"ended with status {status}"
         return how, self._last()
+
+    def kill(self) -> None:
+        """Kill the child and all it started, unless it has ended; its pipes stay, for another thread may read them."""
+        if self._child.poll() is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
         """Kill the child and all it started; remove its folder."""

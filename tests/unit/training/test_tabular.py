@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 
 from befl.training.app import builtin_apps
 from befl.training.apps import tabular
@@ -9,6 +10,15 @@ from befl.training.metrics import auc
 
 BASE = {"learning_rate": "0.5"}
 NET = {"model": "perceptron", "hidden": [8], "learning_rate": "0.05", "optimiser": "adam"}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread():
+    """As the training process has it; two tests at once then do not fight for the processors."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
 
 
 def rows(count: int = 400, seed: int = 1):

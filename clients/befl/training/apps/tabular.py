@@ -66,7 +66,7 @@ def train(model: Model, x: NDArray[np.float32], y: NDArray[np.int64], settings: 
     """Train one round on the institution's rows and return the new parameters."""
     known = _read(settings)
     parameters = {name: torch.from_numpy(array.copy()).requires_grad_() for name, array in model.items()}
-    rows, labels = torch.from_numpy(x), torch.from_numpy(y)
+    rows, labels = _tensor(x), _tensor(y)
     kind = torch.optim.Adam if known["optimiser"] == "adam" else torch.optim.SGD
     optimiser = kind(parameters.values(), lr=known["learning_rate"])
     for chosen in _batches(len(y), known, seed):
@@ -84,9 +84,14 @@ def predict(model: Model, x: NDArray[np.float32], settings: dict[str, Any]) -> N
     """Return the probability of each class for each row."""
     del settings  # the shapes say it all
     with torch.no_grad():
-        parameters = {name: torch.from_numpy(array) for name, array in model.items()}
-        probabilities: NDArray[np.float32] = functional.softmax(_logits(parameters, torch.from_numpy(x)), 1).numpy()
+        parameters = {name: _tensor(array) for name, array in model.items()}
+        probabilities: NDArray[np.float32] = functional.softmax(_logits(parameters, _tensor(x)), 1).numpy()
     return probabilities
+
+
+def _tensor(array: NDArray[Any]) -> torch.Tensor:
+    """Share the array's memory, or copy what may not be written, which torch does not take."""
+    return torch.from_numpy(np.require(array, requirements="W"))
 
 
 def _logits(parameters: dict[str, torch.Tensor], x: torch.Tensor) -> torch.Tensor:
