@@ -1,0 +1,377 @@
+"""A whole task, and every transaction where it is possible: what it writes, answers and announces."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from befl.contracts.chaincode import CONTRACTS
+from befl.contracts.stub import create_composite_key, split_composite_key
+from befl.ledger import make_creator
+from befl.rules import artefact, canonical, codec, metrics
+from befl.rules import view as views
+
+ANYBODY = make_creator("DeltaMSP")
+
+# transaction: stage, arguments, options of the call, keys written, round in the event
+HAPPY = {
+    "TaskContract:Publish": (
+        "empty",
+        lambda c: (c.specification(), c.app, c.layout),
+        lambda c: {"role": "issuer", "transient": c.model()},
+        {"task"},
+        0,
+    ),
+    "TaskContract:Apply": ("published", lambda c: (c.task, c.app), lambda c: {"by": "BetaMSP"}, {"application"}, 0),
+    "TaskContract:Open": ("applied", lambda c: (c.task,), lambda c: {"by": "GammaMSP"}, {"task", "round"}, 1),
+    "TaskContract:Finish": (
+        "last",
+        lambda c: (c.task,),
+        lambda c: {"transient": c.model(2)},
+        {"task", "round", "model"},
+        2,
+    ),
+    "TaskContract:Cancel": ("closed", lambda c: (c.task, "enough"), lambda c: {"role": "issuer"}, {"task"}, 0),
+    "RoundContract:Submit": (
+        "open",
+        lambda c: (c.task, "1", "100", codec.digest(codec.update_bytes(c.update("AlphaMSP")))),
+        lambda c: {"transient": {"update": codec.update_bytes(c.update("AlphaMSP"))}},
+        {"update"},
+        1,
+    ),
+    "RoundContract:Close": ("updated", lambda c: (c.task, "1"), lambda c: {}, {"round"}, 1),
+    "RoundContract:Report": (
+        "closed",
+        lambda c: (c.task, "1", "cd" * 32, canonical.dumps(c.counts()).decode()),
+        lambda c: {},
+        {"report"},
+        1,
+    ),
+    "TaskContract:View": ("published", lambda c: (c.task,), lambda c: {"role": None}, set(), None),
+    "TaskContract:List": ("published", lambda c: ("10", ""), lambda c: {"role": None}, set(), None),
+    "TaskContract:Applications": ("applied", lambda c: (c.task, "10", ""), lambda c: {"role": None}, set(), None),
+    "RoundContract:Get": ("updated", lambda c: (c.task, "1"), lambda c: {"role": None}, set(), None),
+    "RoundContract:List": ("open", lambda c: (c.task, "10", ""), lambda c: {"role": None}, set(), None),
+    "RoundContract:Update": ("updated", lambda c: (c.task, "1", "BetaMSP"), lambda c: {"role": None}, set(), None),
+    "ModelContract:Get": ("finished", lambda c: (c.task,), lambda c: {"role": None}, set(), None),
+    "ModelContract:List": ("finished", lambda c: ("10", ""), lambda c: {"role": None}, set(), None),
+    "ModelContract:Bytes": ("finished", lambda c: (c.task, "2"), lambda c: {"role": None}, set(), None),
+}
+
+
+def test_the_table_has_every_transaction():
+    assert set(HAPPY) == {f"{contract}:{name}" for contract, table in CONTRACTS.items() for name in table}
+
+
+@pytest.mark.parametrize("name", HAPPY)
+def test_what_a_transaction_writes_and_announces(consortium, name):
+    stage, arguments, options, kinds, number = HAPPY[name]
+    consortium.at(stage)
+    endorsed = consortium.endorse(name, *arguments(consortium), **options(consortium))
+    written = {split_composite_key(key)[0] for key in endorsed.writes.public}
+    assert written == kinds
+    assert endorsed.result
+    contract, _, function = name.partition(":")
+    assert bool(CONTRACTS[contract][function].role) == bool(kinds)
+    if not kinds:
+        assert endorsed.event is None
+        assert not endorsed.writes
+        return
+    consortium.ledger.commit_valid(endorsed)
+    (event,) = consortium.ledger.events(consortium.ledger.height)
+    task = canonical.loads(endorsed.result)["task"]
+    assert event.name == function
+    assert canonical.loads(event.payload) == {
+        "round": number,
+        "task": task,
+        "transaction": function,
+        "txid": endorsed.txid,
+    }
+
+
+@pytest.mark.parametrize("name", [name for name, row in HAPPY.items() if row[3]])
+def test_what_travels_transiently_is_in_no_block(consortium, name):
+    stage, arguments, options, _, _ = HAPPY[name]
+    consortium.at(stage)
+    transient = options(consortium).get("transient", {})
+    contract, _, function = name.partition(":")
+    assert tuple(transient) == CONTRACTS[contract][function].transient
+    endorsed = consortium.endorse(name, *arguments(consortium), **options(consortium))
+    for data in transient.values():
+        assert data not in endorsed.write_set
+        assert data.hex().encode() not in endorsed.write_set
+        assert not any(data in value for value in endorsed.writes.public.values() if value)
+
+
+@pytest.mark.parametrize("role", ["trainer|issuer", "issuer|trainer|auditor", "operator||issuer|trainer|"])
+def test_one_certificate_may_have_several_roles(consortium, role):
+    published = consortium.call(
+        "TaskContract:Publish",
+        consortium.specification(),
+        consortium.app,
+        consortium.layout,
+        role=role,
+        transient=consortium.model(),
+    )
+    consortium.call("TaskContract:Apply", canonical.loads(published.result)["task"], consortium.app, role=role)
+
+
+def test_a_whole_task(consortium):
+    c = consortium.at("finished")
+    task = c.record("task", c.task)
+    assert (task["state"], task["round"], task["done"], task["roster"]) == ("finished", 2, 2, list(c.orgs))
+    assert task["contributors"] == {org: {"rounds": 2, "weight": 2 * weight} for org, weight in c.weights.items()}
+    assert task["rules"]["aggregation"] == "fedavg/1"
+    assert task["model"] == codec.digest(codec.model_bytes(c.models[0]))
+    # the sums once more, by Python's integers
+    total = sum(c.weights.values())
+    before = c.models[0].tolist()
+    for number in (1, 2):
+        exact = [sum(int(c.update(org, number)[place]) * c.weights[org] for org in c.orgs) for place in range(c.length)]
+        aggregate = codec.digest(codec.model_bytes(np.array(exact, dtype=np.int64)))
+        found = c.round_record(number)
+        assert (found["aggregate"], found["weight"], found["state"]) == (aggregate, total, "evaluated")
+        before = [value + (2 * sum_ + total) // (2 * total) for value, sum_ in zip(before, exact, strict=True)]
+        assert found["model"] == codec.digest(codec.model_bytes(np.array(before, dtype=np.int64)))
+        assert found["dissent"] == {}
+        reports = {org: metrics.read_counts(c.counts(org)) for org in c.orgs}
+        assert found["metrics"] == metrics.summary(reports)
+    assert c.round_record(1)["start"] == task["model"]
+    assert c.round_record(2)["start"] == c.round_record(1)["model"]
+
+
+def test_the_registered_model(consortium):
+    c = consortium.at("finished")
+    record = c.ask("ModelContract:Get", c.task)
+    data = c.ledger.evaluate(ANYBODY, "ModelContract:Bytes", c.task, "2")
+    assert codec.digest(data) == record["model"] == c.round_record(2)["model"]
+    made = artefact.files(c.record("task", c.task), c.round_record(2), codec.read_model(data, c.length))
+    assert record["files"] == {name: codec.digest(content) for name, content in made.items()}
+    assert record["digest"] == codec.digest(made[artefact.MANIFEST])
+    assert record["contributors"] == c.record("task", c.task)["contributors"]
+    assert record["metrics"] == c.round_record(2)["metrics"]["pooled"]
+    assert c.ledger.evaluate(ANYBODY, "ModelContract:Bytes", c.task, "0") == c.model(0)["model"]
+    finish = c.ledger.blocks[-1].transactions[0]
+    assert canonical.loads(finish.result) == {"digest": record["digest"], "task": c.task}
+    assert record["txid"] == finish.txid
+
+
+def test_the_updates_lie_in_the_private_collection(consortium):
+    c = consortium.at("updated")
+    for org in c.orgs:
+        data = c.ledger.evaluate(ANYBODY, "RoundContract:Update", c.task, "1", org)
+        assert data == codec.update_bytes(c.update(org))
+        record = c.record("update", c.task, "000001", org)
+        assert (record["update"], record["weight"], record["msp_id"]) == (codec.digest(data), c.weights[org], org)
+        assert record["submitted_ms"] == c.now
+    assert len(c.ledger.private_state("updates")) == 3
+
+
+def test_a_task_fixes_what_was_published(consortium):
+    c = consortium.at("published")
+    task = c.record("task", c.task)
+    assert canonical.dumps(task["spec"]).decode() == c.specification()
+    assert (task["issuer"], task["published_ms"], task["length"]) == ("AlphaMSP", c.start, 5)
+    assert c.task == c.ledger.blocks[0].transactions[0].txid[:16]
+
+
+def test_times_are_the_transactions(consortium):
+    c = consortium
+    c.publish()
+    c.now += 5
+    c.apply(*c.orgs)
+    c.now += 7
+    c.commit(c.opening("BetaMSP"))
+    found = c.round_record(1)
+    assert (found["opened_ms"], found["deadline_ms"], found["opened_by"]) == (c.start + 12, c.start + 30_012, "BetaMSP")
+    c.submit(*c.orgs)
+    c.now += 11
+    c.close("GammaMSP")
+    found = c.round_record(1)
+    assert (found["closed_ms"], found["report_deadline_ms"]) == (c.start + 23, c.start + 30_023)
+    assert found["closed_by"] == "GammaMSP"
+
+
+@pytest.mark.parametrize("stage", ["published", "applied", "open", "updated", "closed", "reported", "last", "finished",
+                                   "cancelled", "void"])  # fmt: skip
+def test_the_view_is_the_records(consortium, stage):
+    c = consortium.at(stage)
+    state = [(split_composite_key(key), canonical.loads(value)) for key, value in c.ledger.state().items()]
+    shown = c.ask("TaskContract:View", c.task)
+    assert shown["task"] == c.record("task", c.task)
+    number = shown["task"]["round"]
+    assert shown["round"] == (c.round_record(number) if number else None)
+
+    def of(kind: str, *prefix: str) -> list[str]:
+        return [r["msp_id"] for (found, names), r in state if found == kind and names[:-1] == [c.task, *prefix]]
+
+    wanted = {"applicants": of("application")}
+    wanted |= {f"{kind}s": of(kind, f"{number:06d}") for kind in ("update", "report")}
+    assert {key: shown[key] for key in wanted} == wanted
+    assert views.to_record(views.from_record(shown)) == shown
+
+
+@pytest.mark.parametrize("stage", ["finished", "cancelled", "void"])
+def test_every_record_is_canonical_and_says_what_it_is(consortium, stage):
+    c = consortium.at(stage)
+    kinds = set()
+    for key, value in c.ledger.state().items():
+        record = canonical.loads(value)  # refuses floats
+        kind, names = split_composite_key(key)
+        assert (record["kind"], record["v"]) == (kind, 1)
+        assert names[0] == record.get("task", record.get("id"))
+        kinds.add(kind)
+    if stage == "finished":
+        assert kinds == {"task", "application", "round", "update", "report", "model"}
+
+
+def test_a_void_round_is_repeated_from_the_same_model(consortium):
+    c = consortium.at("reported")
+    c.commit(c.opening())
+    c.submit("AlphaMSP", number=2)
+    c.now += 30_001
+    assert c.close("BetaMSP", number=2)["state"] == "void"
+    void = c.round_record(2)
+    assert "aggregate" not in void
+    assert list(void["updates"]) == ["AlphaMSP"]
+    c.commit(c.opening("GammaMSP"))
+    again = c.round_record(3)
+    assert again["start"] == void["start"] == c.round_record(1)["model"]
+    assert c.record("task", c.task)["done"] == 1
+    assert c.round_record(2) == void
+    c.submit(*c.orgs, number=3)
+    c.close(number=3)
+    c.report(*c.orgs, number=3)
+    c.commit(c.finishing(number=3))
+    task = c.record("task", c.task)
+    assert (task["done"], task["round"]) == (2, 3)
+    # what was delivered in the void round counts for nobody
+    assert task["contributors"]["AlphaMSP"] == {"rounds": 2, "weight": 200}
+
+
+def test_a_quorum_is_enough_when_the_deadline_is_over(consortium):
+    c = consortium.at("open")
+    c.submit("AlphaMSP", "GammaMSP")
+    c.now += 30_001
+    assert c.close("BetaMSP")["state"] == "closed"
+    assert c.round_record(1)["weight"] == 401
+    c.report("BetaMSP", "GammaMSP")
+    c.now += 30_001
+    c.commit(c.opening("AlphaMSP"))
+    found = c.round_record(1)
+    assert list(found["metrics"]["institutions"]) == ["BetaMSP", "GammaMSP"]
+    assert c.record("task", c.task)["contributors"] == {
+        "AlphaMSP": {"rounds": 1, "weight": 100},
+        "GammaMSP": {"rounds": 1, "weight": 301},
+    }
+
+
+def test_whoever_reports_another_model_stands_in_the_record_and_its_counts_do_not_count(consortium):
+    c = consortium.at("closed")
+    c.report("AlphaMSP", "BetaMSP")
+    c.commit(c.reporting("GammaMSP", model="ee" * 32))
+    c.commit(c.opening("GammaMSP"))
+    found = c.round_record(1)
+    assert found["dissent"] == {"GammaMSP": "ee" * 32}
+    assert found["model"] == codec.digest(codec.model_bytes(c.models[1]))
+    assert list(found["metrics"]["institutions"]) == ["AlphaMSP", "BetaMSP"]
+    assert found["metrics"]["pooled"]["rows"] == 30
+    assert c.round_record(2)["start"] == found["model"]
+
+
+def test_more_applicants_than_places_are_drawn(consortium):
+    c = consortium
+    applicants = ["AlphaMSP", "BetaMSP", "DeltaMSP", "EpsilonMSP", "GammaMSP"]
+    rosters = set()
+    for _ in range(6):
+        c.publish(participants__least=2, participants__most=2)
+        # with two the task may start, but nobody has opened it yet
+        c.apply(*applicants)
+        c.commit(c.opening("AlphaMSP"))
+        roster = c.record("task", c.task)["roster"]
+        assert len(roster) == 2
+        assert roster == sorted(roster)
+        rosters.add(tuple(roster))
+        (left, *_) = (org for org in applicants if org not in roster)
+        assert c.view().roster == tuple(roster)
+        with pytest.raises(Exception, match="BEFL-A-002"):
+            c.opening(left)
+    assert len(rosters) > 1
+
+
+def test_with_fewer_than_most_the_task_starts_when_the_window_is_over(consortium):
+    c = consortium.at("published")
+    c.apply("AlphaMSP", "BetaMSP")
+    c.now = c.start + 60_000
+    c.commit(c.opening("BetaMSP"))
+    assert c.record("task", c.task)["roster"] == ["AlphaMSP", "BetaMSP"]
+
+
+# --- listing ---------------------------------------------------------------------------------------------------------
+
+
+def pages(c, function: str, *arguments: str, size: int) -> list[list[dict]]:
+    found, bookmark = [], ""
+    while True:
+        page = c.ask(function, *arguments, str(size), bookmark)
+        found.append(page["records"])
+        bookmark = page["bookmark"]
+        if not bookmark:
+            return found
+
+
+def test_listing_goes_page_by_page(consortium):
+    c = consortium
+    tasks = sorted(c.publish() for _ in range(5))
+    assert [[record["id"] for record in page] for page in pages(c, "TaskContract:List", size=2)] == [
+        tasks[:2],
+        tasks[2:4],
+        tasks[4:],
+    ]
+    assert pages(c, "TaskContract:List", size=100)[0] == [c.record("task", task) for task in tasks]
+    c.task = tasks[2]
+    c.apply("GammaMSP", "AlphaMSP", "BetaMSP")
+    found = pages(c, "TaskContract:Applications", c.task, size=2)
+    assert [[record["msp_id"] for record in page] for page in found] == [["AlphaMSP", "BetaMSP"], ["GammaMSP"]]
+    assert pages(c, "TaskContract:Applications", tasks[0], size=2) == [[]]
+
+
+def test_rounds_are_listed_by_number(consortium):
+    c = consortium.at("open")
+    for _ in range(11):
+        c.now += 30_001
+        c.close(number=c.view().round.number)
+        c.commit(c.opening())
+    found = pages(c, "RoundContract:List", c.task, size=5)
+    assert [record["round"] for page in found for record in page] == list(range(1, 13))
+    assert [len(page) for page in found] == [5, 5, 2]
+
+
+def test_models_are_listed(consortium):
+    c = consortium.at("finished")
+    assert pages(c, "ModelContract:List", size=1) == [[c.ask("ModelContract:Get", c.task)]]
+
+
+def test_a_round_with_all_that_belongs_to_it(consortium):
+    c = consortium.at("reported")
+    found = c.ask("RoundContract:Get", c.task, "1")
+    assert found["round"] == c.round_record(1)
+    for kind in ("update", "report"):
+        assert found[f"{kind}s"] == {org: c.record(kind, c.task, "000001", org) for org in c.orgs}
+
+
+@pytest.mark.parametrize("kind", ["task", "application", "round"])
+def test_a_bookmark_leads_to_no_other_kind_of_record(consortium, kind):
+    c = consortium.at("open")
+    bookmark = create_composite_key(kind, (c.task,))
+    queries = {
+        "task": ("TaskContract:List",),
+        "application": ("TaskContract:Applications", c.task),
+        "round": ("RoundContract:List", c.task),
+    }
+    for other, query in queries.items():
+        if other == kind:
+            assert c.ask(*query, "5", bookmark)["records"]
+        else:
+            with pytest.raises(Exception, match="BEFL-T-008: bookmark"):
+                c.ask(*query, "5", bookmark)
