@@ -90,7 +90,8 @@ class Agent:
 
     def _discover(self) -> None:
         for record in self._ledger.tasks():
-            if record["state"] in _LIVE:
+            missed = record["state"] == "finished" and self._msp_id in record["roster"]
+            if record["state"] in _LIVE or (missed and not self._store.has_folder(record["id"])):
                 self._start(record["id"])
 
     def _start(self, task: str) -> None:

@@ -88,6 +88,10 @@ class AppParticipant:
         found = self._trainer.predict(self._layout, values, self._evaluate.x)
         return read_counts(counts(found, self._evaluate.y))
 
+    def interrupt(self) -> None:
+        """Kill the child process; a call that waits for it in another thread raises ``BEFL-M-105``."""
+        self._trainer.interrupt()
+
     def close(self) -> None:
         """End the child process."""
         self._trainer.close()

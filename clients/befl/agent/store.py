@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
+import shutil
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from befl.rules import canonical, codec
+from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
 
 
@@ -37,7 +37,11 @@ class Store:
 
     def lock(self) -> None:
         """Keep every other agent out of the folder until this process ends; raises ``BEFL-C-008``."""
-        descriptor = os.open(self.folder / "agent.lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        path = self.folder / "agent.lock"
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -53,7 +57,7 @@ class Store:
 
     def keep_update(self, task: str, number: int, weight: int, update: bytes) -> None:
         """Keep an update before it is sent: after a restart the same bytes are sent again."""
-        header = canonical.dumps({"digest": codec.digest(update), "weight": weight})
+        header = canonical.dumps({"digest": _update_digest(weight, update), "weight": weight})
         self._write(self._task(task) / f"update-{number:06d}", header + b"\n" + update)
 
     def kept_update(self, task: str, number: int) -> tuple[int, bytes] | None:
@@ -63,11 +67,11 @@ class Store:
             return None
         header, _, update = found.partition(b"\n")
         try:
-            facts = json.loads(header)
-            whole = codec.digest(update) == facts["digest"]
-        except (ValueError, KeyError, TypeError):
+            facts = canonical.loads(header)
+            weight, whole = int(facts["weight"]), facts["digest"] == _update_digest(int(facts["weight"]), update)
+        except (BeflError, ValueError, KeyError, TypeError):
             return None
-        return (int(facts["weight"]), update) if whole else None
+        return (weight, update) if whole else None
 
     def keep_model(self, task: str, number: int, model: bytes) -> None:
         """Keep the integer model after a round and forget older ones."""
@@ -99,8 +103,25 @@ class Store:
         found = self._read(self.folder / "approvals.json")
         if found is None:
             return {}
-        approvals: dict[str, dict[str, Any]] = canonical.loads(found.strip())
+        try:
+            approvals: dict[str, dict[str, Any]] | Any = canonical.loads(found.strip())
+        except BeflError:
+            approvals = None
+        if not isinstance(approvals, dict):
+            raise BeflError(
+                "BEFL-C-001",
+                f"{self.folder / 'approvals.json'}: not the file that befl wrote",
+                "Remove it and approve the apps again (befl app approve).",
+            )
         return approvals
+
+    def forget(self, task: str) -> None:
+        """Remove what was kept to train a task; the final model's folder stays."""
+        shutil.rmtree(self._task(task), ignore_errors=True)
+
+    def has_folder(self, task: str) -> bool:
+        """Say whether a task's final model is kept; the manifest is written last."""
+        return (self.folder / "models" / task / artefact.MANIFEST).is_file()
 
     def keep_folder(self, task: str, files: dict[str, bytes]) -> Path:
         """Write a final model's folder and return its path."""
@@ -124,6 +145,11 @@ class Store:
     @staticmethod
     def _write(path: Path, data: bytes) -> None:
         write_whole(path, data)
+
+
+def _update_digest(weight: int, update: bytes) -> str:
+    """Return the SHA-256 that covers all of a kept update, its weight too."""
+    return codec.digest(f"{weight}\n".encode() + update)
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:

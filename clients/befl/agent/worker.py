@@ -40,6 +40,9 @@ class Participant(Protocol):
     def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Counts:
         """Count on the held-back rows."""
 
+    def interrupt(self) -> None:
+        """Make a call that is under way in another thread fail soon; the agent is about to stop."""
+
     def close(self) -> None:
         """End the training process."""
 
@@ -93,16 +96,21 @@ class Worker(threading.Thread):
         self._wake.set()
 
     def stop(self) -> None:
-        """End after the step at hand."""
+        """End soon: training that is under way is broken off, for after a restart the same bytes come out."""
         self._stop_asked.set()
         self._wake.set()
+        participant = self._participant
+        if participant is not None:
+            participant.interrupt()
 
     def run(self) -> None:
         """Work until the task has ended or :meth:`stop` is called; no failure ends it."""
         failures = 0
         try:
-            while not self._stop_asked.is_set():
+            while True:
                 self._wake.clear()
+                if self._stop_asked.is_set():  # asked after clearing, or a stop just before it would be slept through
+                    return
                 try:
                     pause_s = self._once()
                     failures = 0
@@ -141,6 +149,7 @@ class Worker(threading.Thread):
             return _POLL_S
         started = time.monotonic()
         self._act(view, step)
+        self._said = ""
         log.info("task=%s round=%d %s seconds=%.2f", self.task, step.round, step.action, time.monotonic() - started)
         return 0.0
 
@@ -148,8 +157,8 @@ class Worker(threading.Thread):
         ledger, task, number = self._ledger, self.task, step.round
         match step.action:
             case "apply":
+                self._of(view)  # who has no rows that fit does not apply: the others would wait for it in each round
                 ledger.apply(task, view.record["app"]["digest"])
-                self._of(view)  # the rows are read and the training process starts while others apply
             case "open":
                 ledger.open(task)
             case "submit":
@@ -187,11 +196,14 @@ class Worker(threading.Thread):
             log.info("task=%s finished, model in %s", self.task, folder)
         else:
             self._say(logging.INFO, f"ends: {step.why}")
+        self._store.forget(self.task)
 
     def _after(self, error: BeflError, failures: int) -> float:
         """Say a failure once and return how long to wait."""
         if error.code in RACES:
             return 0.05
+        if self._stop_asked.is_set():  # what was broken off is no failure
+            return 0.0
         level = logging.INFO if CODES[error.code].retryable else logging.ERROR
         self._say(level, str(error).replace("\n", " "))
         return _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]

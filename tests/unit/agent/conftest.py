@@ -1,0 +1,10 @@
+from __future__ import annotations
+
+import pytest
+
+from .memory import Consortium
+
+
+@pytest.fixture
+def consortium() -> Consortium:
+    return Consortium()

@@ -1,0 +1,328 @@
+"""One task at each institution: the whole road, races, the policy, failures that pass and failures that stay."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from befl.agent.config import Policy
+from befl.gateway.wait import until
+from befl.rules import codec
+from befl.rules.errors import BeflError
+
+from .memory import APP, LENGTH, Institution, Participant, expected, working
+
+
+def finished(consortium, task, state="finished"):
+    until(lambda: consortium.ledger("Org1MSP").view(task).state == state, timeout=20, what=f"the task {state}")
+
+
+def said(caplog) -> str:
+    return "\n".join(f"{record.levelname} {record.getMessage()}" for record in caplog.records)
+
+
+@pytest.fixture
+def institutions(consortium, tmp_path):
+    return [Institution(consortium, f"Org{n}MSP", tmp_path / f"org{n}") for n in (1, 2, 3)]
+
+
+def test_three_institutions_end_a_task_with_the_model_that_was_computed_by_hand(consortium, institutions):
+    task = consortium.publish(least=3, most=3, count=4)
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(20)
+    ledger = consortium.ledger("Org1MSP")
+    record = ledger.model(task)
+    assert record["model"] == codec.digest(codec.model_bytes(expected(consortium, task)))
+    assert record["contributors"].keys() == {"Org1MSP", "Org2MSP", "Org3MSP"}
+    for each in institutions:
+        assert each.made[0].trained == [1, 2, 3, 4]
+        assert [participant.closed for participant in each.made] == [True]
+        folder = each.store.folder / "models" / task
+        assert {path.name: codec.digest(path.read_bytes()) for path in folder.iterdir()} == record["files"]
+
+
+def test_each_transaction_stands_once(consortium, institutions):
+    """Whoever lost a race read again; nothing was done twice and no refusal ended anybody."""
+    task = consortium.publish(least=3, most=3, count=3)
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(20)
+    names = [event.name for event in consortium.memory.events()]
+    assert {name: names.count(name) for name in set(names)} == {
+        "Publish": 1,
+        "Apply": 3,
+        "Open": 3,
+        "Submit": 9,
+        "Close": 3,
+        "Report": 9,
+        "Finish": 1,
+    }
+
+
+@pytest.mark.parametrize("code", ["BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-G-020"])
+def test_a_lost_race_is_read_again_and_not_spoken_of(consortium, institutions, caplog, code):
+    caplog.set_level(logging.INFO)
+    task = consortium.publish()
+    lost = []
+
+    def lose(function):
+        if function == "TaskContract:Open" and len(lost) < 3:
+            lost.append(function)
+            raise BeflError(code, "another institution was faster")
+
+    institutions[0].caller.before = lose
+    institutions[0].worker(task).run()
+    assert consortium.ledger("Org1MSP").view(task).state == "finished"
+    assert len(lost) == 3
+    assert "faster" not in said(caplog)
+
+
+def test_ask_never_applies_and_says_how(consortium, tmp_path, caplog):
+    institution = Institution(
+        consortium, "Org1MSP", tmp_path / "org1", policy=Policy(apply="ask", schemes=("none",), least=1)
+    )
+    task = consortium.publish()
+    worker = institution.worker(task)
+    with working(consortium, [worker]):
+        until(lambda: institution.caller.calls.count("TaskContract:View") >= 1, timeout=5, what="a look at the task")
+        for _ in range(5):  # however often it is woken
+            looked = len(institution.caller.calls)
+            worker.wake()
+            until(lambda: len(institution.caller.calls) > looked, timeout=5, what="another look")  # noqa: B023  # called within the loop's turn
+        assert set(institution.caller.calls) == {"TaskContract:View"}
+        assert said(caplog).count("does not apply") == 1
+        assert f'the operator decides (policy.apply = "ask"): befl task apply {task}' in said(caplog)
+        consortium.ledger("Org1MSP").apply(task, APP)  # the operator's yes
+        finished(consortium, task)
+
+
+def test_every_objection_is_named_and_nothing_is_done(consortium, tmp_path, caplog):
+    policy = Policy(apply="always", issuers=("OtherMSP",), schemes=(), least=3)
+    institution = Institution(consortium, "Org1MSP", tmp_path / "org1", policy=policy)
+    institution.store.folder.joinpath("approvals.json").unlink()
+    institution.aliases = frozenset()
+    task = consortium.publish()
+    with working(consortium, [institution.worker(task)]):
+        until(lambda: "does not apply" in said(caplog), timeout=5, what="the reasons")
+    for reason in ("IssuerMSP", "'none'", "policy.least is 3", "is not approved", "no file is configured"):
+        assert reason in said(caplog)
+    assert set(institution.caller.calls) == {"TaskContract:View"}
+
+
+def test_what_the_policy_forbids_later_is_not_submitted(consortium, tmp_path, caplog):
+    """The policy is asked again each round: an app whose approval was taken back trains no more."""
+    institution = Institution(consortium, "Org1MSP", tmp_path / "org1")
+    task = consortium.publish(count=3)
+
+    def revoke(function):
+        if function == "RoundContract:Close":
+            institution.store.folder.joinpath("approvals.json").unlink()
+            institution.caller.after = lambda function: None
+
+    institution.caller.after = revoke
+    worker = institution.worker(task)
+    with working(consortium, [worker]):
+        until(lambda: "does not submit" in said(caplog), timeout=5, what="the objection")
+        view = consortium.ledger("Org1MSP").view(task)
+        assert (view.round.number, view.round.updates) == (2, ())
+        institution.store.approve(APP, {"name": "tabular"})
+        worker.wake()
+        finished(consortium, task)
+
+
+@pytest.mark.parametrize("where", ["make", "train", "evaluate"])
+@pytest.mark.parametrize(
+    "trouble", [BeflError("BEFL-M-102", "the app raised"), RuntimeError("a mistake")], ids=["coded", "unexpected"]
+)
+def test_a_failure_is_said_and_the_worker_lives_on(consortium, institutions, caplog, where, trouble):
+    institution = institutions[0]
+    task = consortium.publish()
+
+    def make():
+        if where == "make" and len(institution.made) == 0:
+            institution.make = lambda: Participant("Org1MSP")
+            raise trouble
+        return Participant("Org1MSP", {where: trouble} if where != "make" and not institution.made else {})
+
+    institution.make = make
+    institution.worker(task).run()
+    assert consortium.ledger("Org1MSP").view(task).state == "finished"
+    assert ("BEFL-M-102: the app raised" if isinstance(trouble, BeflError) else "a mistake in befl") in said(caplog)
+
+
+def test_data_that_does_not_fit_is_found_before_applying(consortium, institutions, caplog):
+    """An institution that cannot train would cost the others a deadline in every round."""
+    institution = institutions[0]
+    broken = threading.Event()
+    broken.set()
+
+    def make():
+        if broken.is_set():
+            raise BeflError("BEFL-C-101", "heart.csv: No such file or directory")
+        return Participant("Org1MSP")
+
+    institution.make = make
+    task = consortium.publish()
+    worker = institution.worker(task)
+    with working(consortium, [worker]):
+        until(lambda: "BEFL-C-101" in said(caplog), timeout=5, what="the reason")
+        assert consortium.ledger("Org1MSP").view(task).applicants == ()
+        broken.clear()
+        worker.wake()
+        finished(consortium, task)
+
+
+def test_an_error_that_stays_is_said_once_and_asked_more_and_more_rarely(consortium, institutions, caplog, monkeypatch):
+    institution = institutions[0]
+    pauses = []
+
+    def always(function):
+        raise BeflError("BEFL-G-002", "the peer is away")
+
+    institution.caller.before = always
+    worker = institution.worker(consortium.publish())
+
+    def wait(seconds):
+        pauses.append(seconds)
+        if len(pauses) == 8:
+            worker.stop()
+
+    monkeypatch.setattr(worker._wake, "wait", wait)
+    caplog.set_level(logging.INFO)
+    worker.run()
+    assert pauses == [0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 30.0, 30.0]
+    assert said(caplog).count("the peer is away") == 1
+    assert "INFO" in said(caplog)  # it may pass by itself: no error yet
+
+
+def test_stop_ends_a_worker_that_waits(consortium, institutions):
+    task = consortium.publish(least=2, most=2)
+    worker = institutions[0].worker(task)
+    worker.start()
+    until(lambda: consortium.ledger("Org1MSP").view(task).applicants, timeout=5, what="the application")
+    started = time.monotonic()
+    worker.stop()
+    worker.join(5)
+    assert not worker.is_alive()
+    assert time.monotonic() - started < 2
+
+
+def test_stop_between_two_steps_is_not_lost(consortium, institutions, monkeypatch):
+    """Stop comes just before the worker forgets its wake-ups: it does not sleep through it."""
+    worker = institutions[0].worker(consortium.publish(least=2, most=2))
+    clear = worker._wake.clear
+
+    def stop_then_clear():
+        worker.stop()
+        clear()
+
+    monkeypatch.setattr(worker._wake, "clear", stop_then_clear)
+    started = time.monotonic()
+    worker.run()
+    assert time.monotonic() - started < 2
+
+
+def test_stop_interrupts_training(consortium, institutions, caplog):
+    """A round may train for an hour: whoever stops the agent does not wait for it, and nothing is complained of."""
+    training, interrupted = threading.Event(), threading.Event()
+
+    class Slow(Participant):
+        def train(self, view, model, number):
+            training.set()
+            assert interrupted.wait(20)
+            raise BeflError("BEFL-M-105", "the training process was killed by SIGKILL")
+
+        def interrupt(self):
+            interrupted.set()
+
+    institutions[0].make = lambda: Slow("Org1MSP")
+    worker = institutions[0].worker(consortium.publish())
+    worker.start()
+    assert training.wait(5)
+    worker.stop()
+    worker.join(5)
+    assert not worker.is_alive()
+    assert institutions[0].made[0].closed
+    assert "BEFL-M-105" not in said(caplog)
+
+
+def test_whoever_is_not_invited_or_not_drawn_ends(consortium, institutions, caplog):
+    caplog.set_level(logging.INFO)
+    task = consortium.publish(least=1, most=2, count=1)
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(20)
+    roster = consortium.ledger("Org1MSP").view(task).roster
+    assert len(roster) <= 2
+    assert "not among the trainers" in said(caplog)
+    for each in institutions:
+        assert (each.store.folder / "models" / task).is_dir() == (each.msp_id in roster)
+
+
+def test_a_cancelled_task_ends(consortium, institutions, caplog):
+    caplog.set_level(logging.INFO)
+    task = consortium.publish(least=2, most=2)
+    worker = institutions[0].worker(task)
+    with working(consortium, [worker]):
+        until(lambda: consortium.ledger("Org1MSP").view(task).applicants, timeout=5, what="the application")
+        consortium.ledger("IssuerMSP", "issuer").cancel(task, "a mistake")
+        worker.join(10)
+        assert not worker.is_alive()
+    assert "the task is cancelled" in said(caplog)
+
+
+def test_a_round_without_quorum_is_void_and_repeated(consortium, institutions):
+    """Two of three cannot submit until the first round's deadline is over."""
+    task = consortium.publish(least=3, most=3, count=1, deadline="1s")
+
+    def away(function):
+        if function == "RoundContract:Submit" and consortium.ledger("Org1MSP").view(task).round.number == 1:
+            raise BeflError("BEFL-G-002", "no connection")
+
+    for each in institutions[1:]:
+        each.caller.before = away
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(25)
+    rounds = list(consortium.ledger("Org1MSP").rounds(task))
+    assert [each["state"] for each in rounds] == ["void", "evaluated"]
+    assert list(rounds[0]["updates"]) == ["Org1MSP"]
+    assert consortium.ledger("Org1MSP").model(task)["model"] == codec.digest(
+        codec.model_bytes(expected(consortium, task))
+    )
+
+
+def test_the_others_go_on_when_one_delivers_nothing(consortium, institutions, caplog):
+    """Quorum 2 of 3: at the deadline the round is closed without the third, which takes part again once it can."""
+    task = consortium.publish(least=2, most=3, count=2, deadline="1s")
+
+    class Failing(Participant):
+        def train(self, view, model, number):
+            if number == 1:
+                raise BeflError("BEFL-M-104", "no answer within 1 s")
+            return super().train(view, model, number)
+
+    institutions[2].make = lambda: Failing("Org3MSP")
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(25)
+    ledger = consortium.ledger("Org1MSP")
+    rounds = list(ledger.rounds(task))
+    assert [list(each["updates"]) for each in rounds] == [
+        ["Org1MSP", "Org2MSP"],
+        ["Org1MSP", "Org2MSP", "Org3MSP"],
+    ]
+    assert said(caplog).count("ERROR task=" + task + " BEFL-M-104") == 1
+    last = rounds[-1]
+    model = codec.read_model(ledger.model_bytes(task, last["round"], last["model"]), LENGTH)
+    np.testing.assert_array_equal(model, expected(consortium, task))
