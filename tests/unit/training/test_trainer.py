@@ -142,9 +142,17 @@ def test_the_app_sees_nothing_of_the_agent(monkeypatch):
         os.close(descriptor)
     said = dict(line.split(" ", 1) for line in lines)
     names = [
-        "CUBLAS_WORKSPACE_CONFIG", "HOME", "LANG", "MKL_NUM_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS",
-        "PATH", "PYTHONHASHSEED", "PYTHONUNBUFFERED", "TMPDIR",
-    ]  # fmt: skip
+        "CUBLAS_WORKSPACE_CONFIG",
+        "HOME",
+        "LANG",
+        "MKL_NUM_THREADS",
+        "OMP_NUM_THREADS",
+        "OPENBLAS_NUM_THREADS",
+        "PATH",
+        "PYTHONHASHSEED",
+        "PYTHONUNBUFFERED",
+        "TMPDIR",
+    ]
     assert said["environment"] == f"{names} False"
     assert said["parent"] == "False"
     assert said["folder"] == "[] True"
