@@ -10,20 +10,19 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from befl.network.consortium import InstitutionStatus as InstitutionStatus
-    from befl.network.consortium import NetworkStatus as NetworkStatus
-    from befl.network.consortium import ProcessStatus as ProcessStatus
     from befl.network.consortium import down as down
-    from befl.network.consortium import status as status
     from befl.network.consortium import up as up
+    from befl.network.observe import InstitutionStatus as InstitutionStatus
+    from befl.network.observe import NetworkStatus as NetworkStatus
+    from befl.network.observe import ProcessStatus as ProcessStatus
+    from befl.network.observe import status as status
     from befl.network.topology import Topology as Topology
     from befl.network.topology import make as make
     from befl.network.topology import parse as parse
 
 _HOMES = {
-    **dict.fromkeys(
-        ("InstitutionStatus", "NetworkStatus", "ProcessStatus", "down", "status", "up"), "befl.network.consortium"
-    ),
+    **dict.fromkeys(("down", "up"), "befl.network.consortium"),
+    **dict.fromkeys(("InstitutionStatus", "NetworkStatus", "ProcessStatus", "status"), "befl.network.observe"),
     **dict.fromkeys(("Topology", "make", "parse"), "befl.network.topology"),
 }
 
