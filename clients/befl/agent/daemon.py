@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import threading
+import time
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -18,6 +19,7 @@ from befl.rules.view import TaskView
 log = logging.getLogger("befl.agent")
 
 _DISCOVER_S: Final = 10.0
+_END_S: Final = 30.0
 _LIVE: Final = ("published", "running")
 
 
@@ -53,6 +55,7 @@ class Agent:
         self._store = Store(config.state_dir)
         self._workers: dict[str, Worker] = {}
         self._lock = threading.Lock()
+        self._locked = False
         self._stopped = stopped
 
     def run(self) -> None:
@@ -64,13 +67,17 @@ class Agent:
             ``BEFL-C-008`` when another agent uses the state folder.
         """
         self._store.lock()
+        self._locked = True
         try:
             log.info("agent of %s runs", self._msp_id)
             while not self._stopped.is_set():
                 try:
                     self._discover()
                 except BeflError as error:
-                    log.warning("cannot read the tasks: %s", str(error).replace("\n", " "))
+                    if not self._stopped.is_set():  # else it was broken off
+                        log.warning("cannot read the tasks: %s", str(error).replace("\n", " "))
+                except Exception:
+                    log.exception("a mistake in befl; trying again")
                 self._stopped.wait(_DISCOVER_S)
         finally:
             self._finish()
@@ -80,13 +87,23 @@ class Agent:
     def follow(self, payloads: Iterable[bytes]) -> None:
         """Wake workers by the payloads of chaincode events; returns when the events end."""
         for payload in payloads:
-            task = json.loads(payload)["task"]
+            try:
+                task = str(json.loads(payload)["task"])
+            except (ValueError, KeyError, TypeError):
+                continue  # not an event of this release: polling finds what it was about
             with self._lock:
                 worker = self._workers.get(task)
             if worker is None:
                 self._start(task)
             else:
                 worker.wake()
+
+    def stop(self) -> None:
+        """Break off what the workers do; :meth:`run` returns once ``stopped`` is set."""
+        with self._lock:
+            workers = list(self._workers.values())
+        for worker in workers:
+            worker.stop()
 
     def _discover(self) -> None:
         for record in self._ledger.tasks():
@@ -96,7 +113,8 @@ class Agent:
 
     def _start(self, task: str) -> None:
         with self._lock:
-            if self._stopped.is_set() or task in self._workers:  # a worker ends only with its task
+            # a worker ends only with its task; before the state folder is locked another agent may be using it
+            if self._stopped.is_set() or not self._locked or task in self._workers:
                 return
             self._workers[task] = worker = Worker(
                 task,
@@ -110,9 +128,7 @@ class Agent:
             worker.start()
 
     def _finish(self) -> None:
-        with self._lock:
-            workers = list(self._workers.values())
-        for worker in workers:
-            worker.stop()
-        for worker in workers:
-            worker.join(timeout=30)
+        self.stop()
+        end = time.monotonic() + _END_S
+        for worker in self._workers.values():
+            worker.join(timeout=max(0.0, end - time.monotonic()))

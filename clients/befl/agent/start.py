@@ -11,7 +11,7 @@ from befl.agent.config import load
 from befl.agent.daemon import Agent
 from befl.agent.ledger import Ledger
 from befl.agent.participant import AppParticipant
-from befl.gateway import Network, Profile, connect
+from befl.gateway import Gateway, Network, Profile, connect
 from befl.rules.errors import BeflError
 
 log = logging.getLogger("befl.agent")
@@ -36,9 +36,22 @@ def serve(path: Path, stopped: threading.Event) -> None:
         follower = threading.Thread(
             target=_follow, args=(network, config.network.chaincode, agent, stopped), name="events", daemon=True
         )
+        ender = threading.Thread(target=_end, args=(stopped, agent, gateway), name="end", daemon=True)
         follower.start()
-        agent.run()
-    follower.join(timeout=5)
+        ender.start()
+        try:
+            agent.run()
+        finally:
+            stopped.set()
+            ender.join(timeout=5)
+            follower.join(timeout=5)
+
+
+def _end(stopped: threading.Event, agent: Agent, gateway: Gateway) -> None:
+    """Break off whatever waits for training or for a peer that does not answer, once the agent shall stop."""
+    stopped.wait()
+    agent.stop()
+    gateway.close()
 
 
 def _follow(network: Network, chaincode: str, agent: Agent, stopped: threading.Event) -> None:
@@ -48,5 +61,6 @@ def _follow(network: Network, chaincode: str, agent: Agent, stopped: threading.E
             with network.chaincode_events(chaincode) as events:
                 agent.follow(event.payload for event in events)
         except BeflError as error:
-            log.warning("no events: %s", str(error).replace("\n", " "))
+            if not stopped.is_set():
+                log.warning("no events: %s", str(error).replace("\n", " "))
         stopped.wait(_AGAIN_S)

@@ -29,7 +29,7 @@ def run(config: Path, verbose: bool) -> None:
 
     Killing the agent at any moment loses nothing: started again, it reads the ledger and goes on.
     """
-    from befl.agent.start import serve
+    from befl.client import run_agent
 
     logging.basicConfig(
         level=logging.DEBUG if verbose else logging.INFO,
@@ -37,6 +37,14 @@ def run(config: Path, verbose: bool) -> None:
     )
     logging.getLogger("befl").setLevel(logging.DEBUG if verbose else logging.INFO)
     stopped = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stopped.set())
-    signal.signal(signal.SIGINT, lambda *_: stopped.set())
-    serve(config, stopped)
+    received: list[int] = []
+
+    def stop(number: int, _frame: object) -> None:
+        received.append(number)
+        stopped.set()
+
+    signal.signal(signal.SIGTERM, stop)
+    signal.signal(signal.SIGINT, stop)
+    run_agent(config, stopped)
+    if signal.SIGINT in received:
+        raise click.Abort

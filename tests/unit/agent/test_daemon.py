@@ -1,0 +1,183 @@
+"""The agent: finds tasks, is woken by events, starts a worker a task, lives on, stops."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+
+from befl.agent import Agent, Ledger
+from befl.agent.store import Store
+from befl.gateway.wait import until
+from befl.rules import codec
+from befl.rules.errors import BeflError
+
+from .memory import APP, Participant, config, expected
+
+
+class Running:
+    """An agent in a thread, fed with events."""
+
+    def __init__(self, consortium, msp_id, folder) -> None:
+        self.caller = consortium.caller(msp_id)
+        self.folder = folder
+        self.stopped = threading.Event()
+        Store(folder).approve(APP, {"name": "tabular"})
+        self.kind = Participant
+        self.made = []
+        self.agent = Agent(config(folder), msp_id, Ledger(self.caller), self.participant, self.stopped)
+        self.error: BaseException | None = None
+        self._threads = [threading.Thread(target=self._run), threading.Thread(target=self._follow, args=(consortium,))]
+        self._following = threading.Event()
+        self._consortium = consortium
+
+    def participant(self, configuration, msp_id, view):
+        self.made.append((configuration, self.kind(msp_id)))
+        return self.made[-1][1]
+
+    def start(self):
+        for thread in self._threads:
+            thread.start()
+        assert self._following.wait(5)
+
+    def end(self):
+        self.stopped.set()
+        self._threads[0].join(10)
+        self._consortium.end_events()
+        self._threads[1].join(10)
+        assert not any(thread.is_alive() for thread in self._threads)
+
+    def _run(self):
+        try:
+            self.agent.run()
+        except BeflError as error:
+            self.error = error
+
+    def _follow(self, consortium):
+        with consortium.events() as events:
+            self._following.set()
+            self.agent.follow(event.payload for event in events)
+
+
+@contextmanager
+def running(consortium, tmp_path, *msp_ids):
+    agents = [Running(consortium, msp_id, tmp_path / msp_id) for msp_id in msp_ids]
+    for each in agents:
+        each.start()
+    try:
+        yield agents
+    finally:
+        for each in agents:
+            each.end()
+
+
+def finished(consortium, *tasks):
+    ledger = consortium.ledger("Org1MSP")
+    until(
+        lambda: all(ledger.view(task).state == "finished" for task in tasks), timeout=20, what="the tasks are finished"
+    )
+
+
+def test_three_agents_end_tasks_that_come_by_event_and_those_that_were_there(consortium, tmp_path):
+    before = consortium.publish(least=3, most=3)
+    with running(consortium, tmp_path, "Org1MSP", "Org2MSP", "Org3MSP") as agents:
+        after = consortium.publish(least=3, most=3)
+        finished(consortium, before, after)
+        for each, task in itertools.product(agents, (before, after)):
+            manifest = each.folder / "models" / task / "manifest.json"
+            until(manifest.is_file, timeout=5, what=f"the model of {task}")
+    for task in (before, after):
+        record = consortium.ledger("Org1MSP").model(task)
+        assert record["model"] == codec.digest(codec.model_bytes(expected(consortium, task)))
+    assert all(participant.closed for each in agents for _, participant in each.made)
+
+
+def test_a_model_that_was_finished_while_the_agent_was_away_is_kept(consortium, tmp_path):
+    """Killed after Finish, before the folder was written: the next life writes it."""
+    with running(consortium, tmp_path, "Org1MSP"):
+        task = consortium.publish()
+        finished(consortium, task)
+        folder = tmp_path / "Org1MSP" / "models" / task
+        until((folder / "manifest.json").is_file, timeout=5, what="the model")
+    for path in folder.iterdir():
+        path.unlink()
+    with running(consortium, tmp_path, "Org1MSP") as [agent]:
+        until((folder / "manifest.json").is_file, timeout=5, what="the model again")
+        assert agent.made == []
+    with running(consortium, tmp_path, "Org1MSP") as [agent]:  # it is there: nothing is fetched
+        until(lambda: agent.caller.calls, timeout=5, what="a look")
+    assert set(agent.caller.calls) == {"TaskContract:List"}
+
+
+def test_a_second_agent_is_refused_and_touches_nothing(consortium, tmp_path):
+    with running(consortium, tmp_path, "Org1MSP"):
+        until((tmp_path / "Org1MSP/agent.lock").exists, timeout=5, what="the lock")
+        second = Running(consortium, "Org1MSP", tmp_path / "Org1MSP")
+        second.start()
+        until(lambda: second.error is not None, timeout=5, what="the refusal")
+        assert second.error.code == "BEFL-C-008"
+        task = consortium.publish()  # it follows events, but works on none
+        finished(consortium, task)
+        assert second.caller.calls == []
+        second.end()
+
+
+def test_a_peer_that_is_away_is_waited_for(consortium, tmp_path, caplog, monkeypatch):
+    monkeypatch.setattr("befl.agent.daemon._DISCOVER_S", 0.05)
+    agent = Running(consortium, "Org1MSP", tmp_path / "state")
+    away = [BeflError("BEFL-G-002", "connection refused"), RuntimeError("a mistake"), BeflError("BEFL-G-003", "late")]
+
+    def before(function):
+        if away:
+            raise away.pop(0)
+
+    agent.caller.before = before
+    task = consortium.publish()
+    agent.start()
+    finished(consortium, task)
+    agent.end()
+    said = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert said[0] == "cannot read the tasks: BEFL-G-002: connection refused"
+    assert "a mistake in befl; trying again" in said
+
+
+@pytest.mark.parametrize("payload", [b"", b"\xff", b"{}", b"[]", b"null"])
+def test_an_event_that_says_nothing_is_passed_over(consortium, tmp_path, payload):
+    agent = Running(consortium, "Org1MSP", tmp_path / "state")
+    agent.agent.follow([payload])
+    assert agent.caller.calls == []
+
+
+def test_stop_ends_everything_quickly(consortium, tmp_path):
+    """Also a worker in the middle of training."""
+    training, interrupted = threading.Event(), threading.Event()
+
+    class Slow(Participant):
+        def train(self, view, model, number):
+            training.set()
+            assert interrupted.wait(20)
+            raise BeflError("BEFL-M-105", "killed")
+
+        def interrupt(self):
+            interrupted.set()
+
+    agent = Running(consortium, "Org1MSP", tmp_path / "state")
+    agent.kind = Slow
+    consortium.publish()
+    agent.start()
+    assert training.wait(5)
+    started = time.monotonic()
+    agent.end()
+    assert time.monotonic() - started < 3
+
+
+def test_the_participant_gets_the_operators_configuration(consortium, tmp_path):
+    with running(consortium, tmp_path, "Org1MSP") as [agent]:
+        finished(consortium, consortium.publish())
+    configuration, participant = agent.made[0]
+    assert configuration.data_path("heart").name == "heart.csv"
+    assert participant.msp_id == "Org1MSP"
