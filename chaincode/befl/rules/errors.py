@@ -113,12 +113,6 @@ _TABLE: Final = (
     ),
     Code(
         "BEFL-C-009",
-        "The policy does not allow it",
-        "The institution's own [policy] in AGENT.toml, or a missing approval of the app, stands against the task; the "
-        "message names every reason.",
-    ),
-    Code(
-        "BEFL-C-010",
         "It is not said which network or which identity",
         "Name a network folder (--network DIR or BEFL_NETWORK) and an identity (--as ORG or ORG/NAME, or BEFL_AS), or a "
         "connection profile and a user folder (--profile FILE --user DIR).",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 
 import click
@@ -27,19 +26,18 @@ def app() -> None:
 @format_option
 def list_apps(form: str) -> None:
     """List the apps of this release with the SHA-256 of their code."""
-    from befl.training import builtin_apps
+    from befl.client import apps
 
-    apps = [{"name": name, "digest": code.digest} for name, code in sorted(builtin_apps().items())]
-    emit(apps, form, lambda rows: table(("name", "SHA-256"), [(row["name"], row["digest"]) for row in rows]))
+    emit(apps(), form, lambda found: table(("name", "SHA-256"), [(each.name, each.digest) for each in found]))
 
 
 @app.command()
 @click.argument("name")
 def show(name: str) -> None:
     """Print the code that would run."""
-    from befl.agent.participant import app_of
+    from befl.client import app_code
 
-    click.echo(app_of(name).source.decode())
+    click.echo(app_code(name))
 
 
 @app.command()
@@ -51,15 +49,6 @@ def approve(name: str, config: Path, form: str) -> None:
 
     Look at it first with `befl app show NAME`.
     """
-    from befl.agent.config import load
-    from befl.agent.participant import app_of
-    from befl.agent.store import Store
+    from befl.client import approve_app
 
-    code = app_of(name)
-    moment = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
-    Store(load(config).state_dir).approve(code.digest, {"approved": moment, "name": name})
-    emit(
-        {"name": name, "digest": code.digest, "approved": moment},
-        form,
-        lambda made: f"approved {made['name']} {made['digest']}",
-    )
+    emit(approve_app(name, config), form, lambda made: f"approved {made.name} {made.digest}")

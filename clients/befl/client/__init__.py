@@ -8,12 +8,16 @@
 
 from __future__ import annotations
 
+from befl.agent.start import serve as run_agent
+from befl.client.apps import App, Approval, app_code, approve_app, apps
 from befl.client.connection import Client, connect
 from befl.client.models import Models, Verdict, verify_folder
 from befl.client.tasks import Applied, Published, RoundSummary, Tasks, TaskSummary
 
 __all__ = [
+    "App",
     "Applied",
+    "Approval",
     "Client",
     "Models",
     "Published",
@@ -21,6 +25,10 @@ __all__ = [
     "TaskSummary",
     "Tasks",
     "Verdict",
+    "app_code",
+    "approve_app",
+    "apps",
     "connect",
+    "run_agent",
     "verify_folder",
 ]

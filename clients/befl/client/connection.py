@@ -84,11 +84,11 @@ def connect(
     Raises
     ------
     BeflError
-        ``BEFL-C-010`` when it is not clear where or as whom, ``BEFL-G-...`` when the files cannot be used.
+        ``BEFL-C-009`` when it is not clear where or as whom, ``BEFL-G-...`` when the files cannot be used.
     """
     if profile is None or user is None:
         if network is None:
-            raise BeflError("BEFL-C-010", "neither a network folder nor a profile with a user folder is given")
+            raise BeflError("BEFL-C-009", "neither a network folder nor a profile with a user folder is given")
         profile, user = _find(Path(network), identity, name)
     read = Profile.load(Path(profile))
     return Client(open_gateway(read, Path(user)), read.msp_id, channel=channel, chaincode=chaincode)
@@ -101,12 +101,12 @@ def _find(network: Path, identity: str | None, name: str) -> tuple[Path, Path]:
         org = institutions[0]
     if org not in institutions:
         raise BeflError(
-            "BEFL-C-010",
+            "BEFL-C-009",
             f"{network} has no institution {org!r}" if org else f"{network}: it is not said as which institution",
             f"Institutions there: {', '.join(institutions) or 'none (befl network up makes them)'}. Use --as ORG.",
         )
     user = network / org / "users" / (chosen or name)
     if not user.is_dir():
         users = ", ".join(sorted(path.name for path in user.parent.glob("*") if path.is_dir()))
-        raise BeflError("BEFL-C-010", f"{org} has no identity {user.name!r} in {network}", f"It has {users}.")
+        raise BeflError("BEFL-C-009", f"{org} has no identity {user.name!r} in {network}", f"It has {users}.")
     return network / org / "connection.json", user
