@@ -266,7 +266,7 @@ def consortium() -> Consortium:
     return Consortium()
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def make_consortium() -> type[Consortium]:
     return Consortium
 
