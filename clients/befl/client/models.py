@@ -101,7 +101,9 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     path = Path(folder)
     try:
         manifest: dict[str, Any] = canonical.loads((path / artefact.MANIFEST).read_bytes())
-        files, _ = dict(manifest["files"]), (str(manifest["task"]), str(manifest["model"]))
+        files = dict(manifest["files"])
+        if not isinstance(manifest["task"], str) or not isinstance(manifest["model"], str):
+            raise TypeError  # as a missing one: below
         for name, digest in files.items():
             if Path(name).name != name or codec.digest((path / name).read_bytes()) != digest:
                 raise BeflError("BEFL-M-009", f"{path / name} has another SHA-256 than the manifest says")

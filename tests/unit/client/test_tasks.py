@@ -1,0 +1,166 @@
+"""Tasks by the public API, on the in-memory ledger."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, expected, initial
+
+import befl.client.tasks
+from befl.client import Tasks
+from befl.client.tasks import initial_seed, read_spec
+from befl.rules import codec
+from befl.rules.errors import BeflError
+from befl.training import builtin_apps
+
+
+@pytest.fixture
+def consortium() -> Consortium:
+    return Consortium()
+
+
+@pytest.fixture
+def tasks(consortium):
+    def api(msp_id="Org1MSP", role="trainer"):
+        return Tasks(consortium.ledger(msp_id, role), consortium.events)
+
+    return api
+
+
+@pytest.fixture
+def task_toml(tmp_path):
+    path = tmp_path / "TASK.toml"
+    path.write_text(TOML.format(least=1, most=1, window="60s", count=2, deadline="60s", quorum=0))
+    return path
+
+
+@pytest.fixture
+def no_torch(monkeypatch):
+    """The initial model without a training process."""
+    values = initial().astype(np.float32) / 2**16
+    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, seed, python=None: (APP, LAYOUT, values))
+
+
+def test_the_initial_model_follows_from_the_file(tasks, consortium, task_toml):
+    """Published twice, the same bytes: anybody can make the initial model again."""
+    one = tasks("IssuerMSP", "issuer").publish(task_toml)
+    two = tasks("OtherMSP", "issuer").publish(task_toml)
+    records = [tasks().get(made.task).record for made in (one, two)]
+    assert one.task != two.task
+    assert records[0]["model"] == records[1]["model"]
+    assert records[0]["app"] == {"digest": builtin_apps()["tabular"].digest, "name": "tabular"}
+    assert one.parameters == records[0]["length"]
+    assert (one.task, one.block) == (one.txid[:16], 1)
+    stored = consortium.ledger("Org1MSP").model_bytes(one.task, 0, records[0]["model"])
+    assert codec.read_model(stored, one.parameters).shape == (one.parameters,)
+
+
+def test_the_initial_seed(task_toml):
+    spec = read_spec(task_toml)
+    assert initial_seed(spec) == initial_seed(read_spec(task_toml))
+    assert 0 <= initial_seed(spec) < 2**63
+    task_toml.write_text(task_toml.read_text().replace("hearts", "lungs"))
+    assert initial_seed(read_spec(task_toml)) != initial_seed(spec)
+
+
+def test_list_get_rounds(tasks, consortium, task_toml, no_torch, tmp_path):
+    assert tasks().list() == []
+    made = tasks("IssuerMSP", "issuer").publish(task_toml)
+    [line] = tasks().list()
+    assert (line.id, line.name, line.state, line.issuer, line.round, line.rounds, line.scheme) == (
+        made.task,
+        "hearts",
+        "published",
+        "IssuerMSP",
+        0,
+        2,
+        "none",
+    )
+    assert tasks().rounds(made.task) == []
+    Institution(consortium, "Org1MSP", tmp_path / "org1").worker(made.task).run()
+    [line] = tasks().list()
+    assert (line.state, line.round) == ("finished", 2)
+    rounds = tasks().rounds(made.task)
+    assert [(each.number, each.state, each.delivered) for each in rounds] == [
+        (1, "evaluated", ("Org1MSP",)),
+        (2, "evaluated", ("Org1MSP",)),
+    ]
+    assert rounds[1].model == codec.digest(codec.model_bytes(expected(consortium, made.task)))
+    assert rounds[1].metrics["rows"] > 0
+    assert rounds[1].opened_ms <= rounds[1].closed_ms
+
+
+def test_a_round_that_runs_has_no_numbers_yet(tasks, consortium):
+    task = consortium.publish()
+    ledger = consortium.ledger("Org1MSP")
+    ledger.apply(task, APP)
+    ledger.open(task)
+    [line] = tasks().rounds(task)
+    assert (line.state, line.delivered, line.closed_ms, line.metrics, line.model) == ("open", (), 0, None, None)
+
+
+def test_apply_and_cancel(tasks, consortium):
+    task = consortium.publish(least=2, most=2)
+    done = tasks().apply(task)
+    assert (done.task, done.block) == (task, consortium.memory.height)
+    assert tasks().get(task).applicants == ("Org1MSP",)
+    with pytest.raises(BeflError, match="BEFL-T-003"):
+        tasks().apply(task)
+    tasks("IssuerMSP", "issuer").cancel(task, "a mistake")
+    assert tasks().get(task).record["reason"] == "a mistake"
+
+
+def test_watch_tells_each_change_and_ends(tasks, consortium, tmp_path):
+    consortium.publish()  # another task: not a word about it
+    task = consortium.publish()
+    changes = tasks().watch(task)
+    first = next(changes)
+    assert (first.transaction, first.view.state, first.block) == ("", "published", 0)
+    worker = threading.Thread(target=Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run)
+    worker.start()
+    seen = list(changes)
+    worker.join(10)
+    assert [change.transaction for change in seen] == [
+        "Apply",
+        *["Open", "Submit", "Close", "Report"] * 2,
+        "Finish",
+    ]
+    assert seen[-1].view.state == "finished"
+    events = {event.txid: event.block for event in consortium.memory.events()}
+    assert all(events[change.txid] == change.block for change in seen)
+
+
+def test_watching_a_cancelled_task_ends(tasks, consortium):
+    task = consortium.publish()
+    changes = tasks().watch(task)
+    next(changes)
+    consortium.ledger("IssuerMSP", "issuer").cancel(task, "a mistake")
+    assert [change.transaction for change in changes] == ["Cancel"]
+    assert [change.view.state for change in tasks().watch(task)] == ["cancelled"]
+
+
+def test_watching_what_does_not_exist(tasks):
+    with pytest.raises(BeflError, match="BEFL-T-007"):
+        list(tasks().watch("0" * 16))
+
+
+def test_only_an_issuer_publishes(tasks, task_toml, no_torch):
+    with pytest.raises(BeflError, match="BEFL-A-001"):
+        tasks("Org1MSP", "trainer").publish(task_toml)
+
+
+def test_an_initial_model_that_does_not_fit(tasks, task_toml, monkeypatch):
+    values = np.full(LENGTH, np.inf, np.float32)
+    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, seed, python=None: (APP, LAYOUT, values))
+    with pytest.raises(BeflError, match="BEFL-M-002"):
+        tasks("IssuerMSP", "issuer").publish(task_toml)
+    assert tasks().list() == []
+
+
+def test_a_file_that_cannot_be_read(tmp_path):
+    with pytest.raises(BeflError, match=r"BEFL-C-006: .*TASK\.toml"):
+        read_spec(tmp_path / "TASK.toml")
+    with pytest.raises(BeflError, match="BEFL-C-006"):
+        read_spec(tmp_path)
