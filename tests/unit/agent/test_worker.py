@@ -54,7 +54,7 @@ def test_each_transaction_stands_once(consortium, institutions):
     with working(consortium, workers):
         for worker in workers:
             worker.join(20)
-    names = [event.name for event in consortium.memory.events()]
+    names = [event.name for event in consortium.memory.events(consortium.founded + 1)]
     assert {name: names.count(name) for name in set(names)} == {
         "Publish": 1,
         "Apply": 3,
