@@ -46,13 +46,13 @@ def no_torch(monkeypatch):
 def test_the_initial_model_follows_from_the_file(tasks, consortium, task_toml):
     """Published twice, the same bytes: anybody can make the initial model again."""
     one = tasks("IssuerMSP", "issuer").publish(task_toml)
-    two = tasks("OtherMSP", "issuer").publish(task_toml)
+    two = tasks("Org2MSP", "issuer").publish(task_toml)
     records = [tasks().get(made.task).record for made in (one, two)]
     assert one.task != two.task
     assert records[0]["model"] == records[1]["model"]
     assert records[0]["app"] == {"digest": builtin_apps()["tabular"].digest, "name": "tabular"}
     assert one.parameters == records[0]["length"]
-    assert (one.task, one.block) == (one.txid[:16], 1)
+    assert (one.task, one.block) == (one.txid[:16], two.block - 1)
     stored = consortium.ledger("Org1MSP").model_bytes(one.task, 0, records[0]["model"])
     assert codec.read_model(stored, one.parameters).shape == (one.parameters,)
 
