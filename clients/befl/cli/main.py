@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import sys
-from typing import Final
+from typing import Any, Final
 
 import click
 
@@ -43,6 +43,14 @@ class LazyGroup(click.Group):
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; a reader of our output that has gone, as `head` goes, is no failure."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # caught here because click's main would end with status 1
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the list of commands without importing any."""
@@ -84,9 +92,6 @@ def run(arguments: list[str]) -> int:
     except BeflError as error:
         show(error)
         return 2 if error.code.split("-")[1] in _COULD_NOT_RUN else 1
-    except BrokenPipeError:  # the reader of our output has gone, as `head` does
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     return 0
 
 

@@ -1,0 +1,265 @@
+"""The commands over a client on the in-memory ledger: text for people, JSON for programs, coded errors."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from tests.unit.agent.memory import APP, LAYOUT, TOML, Consortium, Institution, initial
+
+import befl.client
+import befl.client.tasks
+from befl.agent.config import load
+from befl.agent.store import Store
+from befl.cli.common import plain, ppm, table
+from befl.cli.main import run
+from befl.client import Models, Tasks
+from befl.training import builtin_apps
+
+
+@pytest.fixture
+def consortium(monkeypatch) -> Consortium:
+    """A consortium to which the commands connect as whom they say."""
+    made = Consortium()
+
+    class Client(SimpleNamespace):
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            return None
+
+    def connect(*, identity, name, **_):
+        org, _, chosen = (identity or "Org1MSP").partition("/")
+        role = {"agent": "trainer", "issuer": "issuer"}[chosen or name]
+        ledger = made.ledger(org, role)
+        return Client(tasks=Tasks(ledger, made.events), models=Models(ledger), ledger=ledger, msp_id=org)
+
+    monkeypatch.setattr(befl.client, "connect", connect)
+    values = initial().astype(np.float32) / 2**16
+    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, seed, python=None: (APP, LAYOUT, values))
+    return made
+
+
+@pytest.fixture
+def task_toml(tmp_path):
+    path = tmp_path / "TASK.toml"
+    path.write_text(TOML.format(least=1, most=1, window="60s", count=2, deadline="60s", quorum=0))
+    return path
+
+
+@pytest.fixture
+def finished(consortium, tmp_path):
+    task = consortium.publish()
+    Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run()
+    return task
+
+
+@pytest.fixture
+def befl_json(capsys):
+    def call(*arguments, status=0):
+        assert run([*arguments, "--format", "json"]) == status
+        return json.loads(capsys.readouterr().out)
+
+    return call
+
+
+@pytest.fixture
+def befl_text(capsys):
+    def call(*arguments, status=0):
+        assert run([str(each) for each in arguments]) == status
+        out = capsys.readouterr()
+        assert "Traceback" not in out.err
+        return out.out if status == 0 else out.err
+
+    return call
+
+
+def test_publish(consortium, task_toml, befl_json, befl_text):
+    made = befl_json("task", "publish", str(task_toml), "--as", "IssuerMSP")
+    assert set(made) == {field.name for field in dataclasses.fields(befl.client.Published)}
+    assert made["task"] == made["txid"][:16]
+    text = befl_text("task", "publish", task_toml, "--as", "IssuerMSP")
+    assert "published task" in text
+    assert "next: befl task watch" in text
+    assert len(Tasks(consortium.ledger("Org1MSP"), consortium.events).list()) == 2
+
+
+@pytest.mark.parametrize(
+    ("change", "code", "words"),
+    [
+        (("befl = 1", "befl = "), "BEFL-C-005", "line 1"),
+        (("befl = 1", "befl = 1\nbefl = 1"), "BEFL-C-005", "line 2"),
+        (("count = 2", "count = 2\ncoutn = 2"), "BEFL-C-002", "rounds.coutn"),
+        (('name = "hearts"', ""), "BEFL-C-003", "name"),
+        (('[privacy]\nscheme = "none"', ""), "BEFL-C-003", "privacy"),
+        (("count = 2", 'count = "two"'), "BEFL-C-004", "rounds.count"),
+        (("count = 2", "count = 1000000"), "BEFL-C-004", "rounds.count"),
+        (("count = 2", f"count = {'9' * 400}"), "BEFL-C-004", "rounds.count"),
+        (('deadline = "60s"', "deadline = 60"), "BEFL-C-004", "rounds.deadline"),
+        (("least = 1", "least = 9"), "BEFL-C-004", "participants.most"),
+        (('mode = "horizontal"', 'mode = "diagonal"'), "BEFL-C-004", "mode"),
+        (('rule = "fedavg"', 'rule = "average"'), "BEFL-C-004", "aggregation.rule"),
+        (('scheme = "none"', 'scheme = "hope"'), "BEFL-C-004", "privacy.scheme"),
+        (('columns = { age = "number" }', "columns = {}"), "BEFL-C-004", "data.columns"),
+        (('columns = { age = "number" }', 'columns = { disease = "number" }'), "BEFL-C-004", "data.columns"),
+        (('name = "hearts"', f'name = "{"x" * 101}"'), "BEFL-C-004", "name"),
+    ],
+)
+def test_publish_what_is_wrong(consortium, task_toml, befl_text, change, code, words):
+    text = task_toml.read_text()
+    assert change[0] in text
+    task_toml.write_text(text.replace(*change, 1))
+    said = befl_text("task", "publish", task_toml, "--as", "IssuerMSP", status=2)
+    assert said.startswith(f"{code}: ")
+    assert words in said.splitlines()[0]
+    assert said.rstrip().endswith(f"More: befl explain {code}")
+    assert list(consortium.ledger("Org1MSP").tasks()) == []
+
+
+def test_publish_what_is_not_there_or_no_text(consortium, task_toml, tmp_path, befl_text):
+    assert "BEFL-C-006" in befl_text("task", "publish", tmp_path / "absent.toml", status=2)
+    assert "BEFL-C-006" in befl_text("task", "publish", tmp_path, status=2)
+    task_toml.write_bytes(b"\xff\xfe" * 10)
+    assert "BEFL-C-005: TASK.toml: not UTF-8" in befl_text("task", "publish", task_toml, status=2)
+    task_toml.write_bytes(b"#" * 1_000_001)
+    assert "BEFL-C-005" in befl_text("task", "publish", task_toml, status=2)
+
+
+def test_a_refusal_of_the_ledger(consortium, task_toml, befl_text):
+    said = befl_text("task", "publish", task_toml, "--as", "Org1MSP/agent", status=1)
+    assert said.startswith("BEFL-A-001: the certificate from Org1MSP has befl.role trainer")
+    assert "BEFL-T-007" in befl_text("task", "show", "0" * 16, status=1)
+    assert "BEFL-T-007" in befl_text("task", "watch", "nonsense", status=1)
+
+
+def test_list_and_show(consortium, finished, befl_json, befl_text):
+    api = Tasks(consortium.ledger("Org1MSP"), consortium.events)
+    assert befl_json("task", "list") == plain(api.list())
+    lines = befl_text("task", "list").splitlines()
+    assert lines[0].split()[:4] == ["id", "name", "state", "round"]
+    assert lines[1].split()[:4] == [finished, "hearts", "finished", "2/2"]
+    shown = befl_json("task", "show", finished)
+    assert shown == {"task": api.get(finished).record, "rounds": plain(api.rounds(finished))}
+    page = befl_text("task", "show", finished)
+    for words in (f"task {finished}: hearts", "state      finished", "privacy    none", "trainers   Org1MSP"):
+        assert words in page
+    assert page.splitlines()[-1].split()[:3] == ["2", "evaluated", "1"]
+
+
+def test_show_says_whom_it_waits_for(consortium, befl_text):
+    task = consortium.publish(least=2, most=2)
+    assert "waits for  applications: 0 of 2 have come" in befl_text("task", "show", task)
+    assert f"applied to task {task}" in befl_text("task", "apply", task)
+    assert "applied    Org1MSP" in befl_text("task", "show", task)
+    consortium.ledger("Org2MSP").apply(task, APP)
+    consortium.ledger("Org2MSP").open(task)
+    assert "waits for  updates of Org1MSP, Org2MSP until" in befl_text("task", "show", task)
+    assert "cancelled task" in befl_text("task", "cancel", task, "--reason", "a mistake", "--as", "IssuerMSP")
+    page = befl_text("task", "show", task)
+    assert "state      cancelled (a mistake)" in page
+    assert "waits for  nothing" in page
+
+
+def test_watch(consortium, finished, befl_text, capsys):
+    assert befl_text("task", "watch", finished).strip() == f"task {finished} (hearts) is finished round 2/2"
+    assert run(["task", "watch", finished, "--format", "json"]) == 0
+    [line] = capsys.readouterr().out.splitlines()
+    found = json.loads(line)
+    assert (found["transaction"], found["state"], found["round"]["number"]) == ("", "finished", 2)
+
+
+def test_watch_lives(consortium, tmp_path, capsys):
+    """Each transaction is a line, with its block and its id."""
+    import threading
+
+    from befl.gateway.wait import until
+
+    task = consortium.publish()
+    thread = threading.Thread(target=run, args=(["task", "watch", task],))
+    thread.start()
+    until(lambda: consortium._streams, timeout=5, what="the watcher")
+    Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run()
+    thread.join(10)
+    assert not thread.is_alive()
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.split()[0] for line in lines[1:]] == ["apply", *["open", "submit", "close", "report"] * 2, "finish"]
+    assert all(" block " in line and " tx " in line for line in lines[1:])
+
+
+def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatch):
+    api = Models(consortium.ledger("Org2MSP"))
+    assert befl_json("model", "list") == api.list()
+    assert befl_text("model", "list").splitlines()[1].startswith(finished)
+    folder = tmp_path / "model"
+    assert befl_json("model", "fetch", finished, "--output", str(folder)) == {"folder": str(folder)}
+    verdict = befl_json("model", "verify", str(folder), "--as", "Org2MSP")
+    assert verdict == plain(api.verify(folder))
+    text = befl_text("model", "verify", folder)
+    assert text.count("ok  ") == 5
+    assert f"for task {finished}" in text
+    (folder / "card.md").write_text("better")
+    said = befl_text("model", "verify", folder, status=1)
+    assert said.startswith("BEFL-M-009: ")
+    assert "card.md" in said
+    monkeypatch.chdir(tmp_path)
+    assert f"model-{finished}" in befl_text("model", "fetch", finished)
+    assert (tmp_path / f"model-{finished}" / "manifest.json").is_file()
+
+
+def test_apps(befl_json, befl_text, tmp_path):
+    code = builtin_apps()["tabular"]
+    assert {"name": "tabular", "digest": code.digest} in befl_json("app", "list")
+    assert code.digest in befl_text("app", "list")
+    assert befl_text("app", "show", "tabular").encode() == code.source + b"\n"
+    assert "BEFL-C-004" in befl_text("app", "show", "homoeopathy", status=2)
+    config = tmp_path / "AGENT.toml"
+    assert "BEFL-C-006" in befl_text("app", "approve", "tabular", "--config", config, status=2)
+    config.write_text('befl = 1\n[network]\nprofile = "x"\n[identity]\nmsp_dir = "y"\n')
+    assert "BEFL-C-004" in befl_text("app", "approve", "homoeopathy", "--config", config, status=2)
+    made = befl_json("app", "approve", "tabular", "--config", str(config))
+    assert Store(load(config).state_dir).approvals() == {code.digest: {"approved": made["approved"], "name": "tabular"}}
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [(None, "BEFL-C-006"), ("befl", "BEFL-C-005"), ("befl = 1", "BEFL-C-003"), ("x = 1", "BEFL-C-002")],
+)
+def test_an_agent_whose_file_is_wrong(tmp_path, befl_text, text, code, restored_signals):
+    path = tmp_path / "AGENT.toml"
+    if text is not None:
+        path.write_text(text)
+    assert befl_text("agent", "run", "--config", path, status=2).startswith(code)
+
+
+@pytest.fixture
+def restored_signals():
+    import logging
+    import signal
+
+    kept = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers, level = list(logging.getLogger().handlers), logging.getLogger("befl").level
+    yield
+    for number, handler in kept.items():
+        signal.signal(number, handler)
+    logging.getLogger().handlers[:] = handlers
+    logging.getLogger("befl").setLevel(level)
+
+
+def test_nowhere_to_connect_to(befl_text, monkeypatch, tmp_path):
+    monkeypatch.delenv("BEFL_NETWORK", raising=False)
+    monkeypatch.delenv("BEFL_AS", raising=False)
+    assert befl_text("task", "list", status=2).startswith("BEFL-C-009")
+    assert befl_text("task", "list", "--network", tmp_path, "--as", "org1", status=2).startswith("BEFL-C-009")
+    monkeypatch.setenv("BEFL_NETWORK", str(tmp_path / "from-environment"))
+    assert "from-environment" in befl_text("task", "list", status=2)
+    said = befl_text("task", "list", "--profile", tmp_path / "absent.json", "--user", tmp_path, status=2)
+    assert said.startswith("BEFL-G-022")
+
+
+def test_small_things():
+    assert table(("a", "bb"), [(1, None)], right=frozenset({0})) == "a  bb\n1  -"
+    assert (ppm(None), ppm(875_000)) == ("-", "0.875")
