@@ -13,10 +13,11 @@ from befl.contracts.chaincode import BeflChaincode
 from befl.contracts.context import number_key
 from befl.contracts.stub import Creator, Stub, create_composite_key
 from befl.ledger import Endorsed, MemoryLedger, Submitted, make_creator
-from befl.rules import canonical, codec
+from befl.rules import canonical, codec, reader
 from befl.rules import spec as specs
 from befl.rules import view as views
 from befl.rules.aggregation import RULES
+from befl.rules.parameters import Parameters
 
 ORGS = ("AlphaMSP", "BetaMSP", "GammaMSP")
 OUTSIDER = "DeltaMSP"
@@ -73,8 +74,27 @@ class Consortium:
     def __init__(self) -> None:
         self.now = START
         self.ledger = MemoryLedger(Tamperer(), clock=lambda: self.now)
+        self.register(*ORGS, OUTSIDER)
         self.task = "0" * 16
         self.models: dict[int, NDArray[np.int64]] = {0: np.array([1, -2, 3, -4, 5], dtype=np.int64)}
+
+    def register(self, *orgs: str) -> None:
+        """Register institutions as members, in one block."""
+        self.ledger.commit([self.endorse("MemberContract:Register", by=org, role="operator") for org in orgs])
+
+    def approved_roles(self, msp_id: str, roles: list[str], *approvers: str) -> tuple[str, str]:
+        """Let members approve roles; return the arguments of Approve and Assign."""
+        words = canonical.dumps(roles).decode()
+        for org in approvers or ORGS:
+            self.call("MemberContract:Approve", msp_id, words, by=org, role="operator")
+        return msp_id, words
+
+    def approved_parameters(self, *approvers: str, **changes: Any) -> tuple[str]:
+        """Let members approve parameters; return the argument of Approve and Assign."""
+        words = canonical.dumps(reader.to_record(Parameters(**changes))).decode()
+        for org in approvers or ORGS:
+            self.call("ParameterContract:Approve", words, by=org, role="operator")
+        return (words,)
 
     # --- calls -------------------------------------------------------------------------------------------------
 

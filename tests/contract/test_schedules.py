@@ -59,6 +59,7 @@ class World:
         names = [f"Org{place}MSP" for place in range(1, size + 1)]
         self.gone = set(self.random.sample(names, gone))
         self.institutions = {name: Institution(name, self.random.randint(-2_000, 2_000)) for name in names}
+        c.register(*names)
         c.publish(**changes)
 
     # --- what an institution computes by itself ----------------------------------------------------------------
@@ -237,7 +238,9 @@ def test_a_task_finishes_or_says_what_it_waits_for(make_consortium, data, seed, 
         rounds__quorum=data.draw(st.integers(0, least), "quorum"),
         rounds__count=data.draw(st.integers(1, 3), "count"),
     )
+    leave, world.gone = world.gone, set() if data.draw(st.booleans(), "leave in the middle") else world.gone
     world.storm(events)
+    world.gone = leave
     check(world, world.calm())
 
 

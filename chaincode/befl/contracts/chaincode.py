@@ -5,16 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from befl.contracts import model, task
+from befl.contracts import member, model, parameter, task
 from befl.contracts import round as rounds
 from befl.contracts.context import Context, Transaction
 from befl.contracts.stub import Stub
 from befl.rules.errors import BeflError
+from befl.rules.parameters import ROLES
 
 CONTRACTS: Final[Mapping[str, Mapping[str, Transaction]]] = {
     "TaskContract": task.TRANSACTIONS,
     "RoundContract": rounds.TRANSACTIONS,
     "ModelContract": model.TRANSACTIONS,
+    "MemberContract": member.TRANSACTIONS,
+    "ParameterContract": parameter.TRANSACTIONS,
 }
 
 
@@ -31,7 +34,8 @@ class BeflChaincode:
         ------
         BeflError
             ``BEFL-T-008`` for an unknown function, a wrong number of arguments or one beyond a million characters,
-            ``BEFL-A-001`` for a caller without the role, and whatever the transaction refuses.
+            ``BEFL-A-001`` for a caller, or an institution, without the role, ``BEFL-A-006`` for an institution that is
+            no member, and whatever the transaction refuses.
         """
         name, arguments = stub.get_function_and_parameters()
         contract, _, function = name.partition(":")
@@ -50,4 +54,6 @@ class BeflChaincode:
         context = Context(stub)
         if transaction.role is not None:
             context.require_role(transaction.role)
+            if transaction.role in ROLES:  # an operator speaks for the institution, which gave itself that role
+                member.require_role(context, transaction.role)
         return transaction.run(context, *arguments)

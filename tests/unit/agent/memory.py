@@ -93,6 +93,12 @@ class Consortium:
     def __init__(self) -> None:
         self.memory = MemoryLedger(BeflChaincode())
         self._streams: list[queue.SimpleQueue[Event | None]] = []
+        self.register("IssuerMSP", *(f"Org{number}MSP" for number in range(1, 10)))
+        self.founded = self.memory.height
+
+    def register(self, *msp_ids: str) -> None:
+        for msp_id in msp_ids:
+            self.memory.submit(make_creator(msp_id, "operator"), "MemberContract:Register")
 
     def caller(self, msp_id: str, role: str = "trainer") -> Caller:
         return Caller(self, msp_id, role)
