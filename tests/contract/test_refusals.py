@@ -809,9 +809,9 @@ CERTIFICATES = {
     "attributes without a role": (certificate(b'{"attrs":{"hf.Type":"client"}}'), "BEFL-A-001", "has befl.role none"),
     "an empty role": (certificate(b'{"attrs":{"befl.role":""}}'), "BEFL-A-001", "has befl.role none"),
     "bars around": (
-        certificate(b'{"attrs":{"befl.role":"|operator||auditor|"}}'),
+        certificate(b'{"attrs":{"befl.role":"|validator||auditor|"}}'),
         "BEFL-A-001",
-        "role auditor, operator;",
+        "auditor, validator;",
     ),
     "only bars": (certificate(b'{"attrs":{"befl.role":"|||"}}'), "BEFL-A-001", "has befl.role none"),
     "other roles": (certificate(b'{"attrs":{"befl.role":"validator|auditor"}}'), "BEFL-A-001", "auditor, validator"),
