@@ -592,6 +592,12 @@ _TABLE: Final = (
         "join a running consortium by a channel update, never by `up`. Leave the option out to resume, or name "
         "another folder.",
     ),
+    Code(
+        "BEFL-N-040",
+        "There is no such log",
+        "Each process of an institution has one log, ORG/PROCESS (ca, orderer, peer, chaincode), and the supervisor "
+        "has one, `supervisor`. The hint names those that this network has.",
+    ),
     # --- T: task and round ------------------------------------------------------------------------------------
     Code(
         "BEFL-T-001",

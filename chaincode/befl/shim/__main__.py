@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import argparse
-import logging
+import contextlib
 import signal
 import sys
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
+from befl.contracts.stub import Chaincode
+from befl.operations import logs
 from befl.rules.errors import BeflError
-from befl.shim.config import load
-from befl.shim.digest import check_code
+from befl.rules.version import __version__
+from befl.shim.config import ServerConfig, load
+from befl.shim.digest import check_code, code_digest
 from befl.shim.server import ChaincodeServer
 
 
@@ -25,20 +29,51 @@ def main() -> int:
         signal.signal(number, lambda *_: ended.set())
     try:
         config = load(arguments.config)
-        logging.basicConfig(
-            level=config.log_level, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
-        )
+        logs.configure(config.log_format, config.log_level)
         check_code(config.code_digest)
-        from befl.contracts.chaincode import BeflChaincode  # noqa: PLC0415  # code that was not agreed is not even imported
+        from befl.contracts.chaincode import (  # noqa: PLC0415  # code that was not agreed is not even imported
+            CONTRACTS,
+            BeflChaincode,
+        )
 
-        server = ChaincodeServer(BeflChaincode(), config)
+        chaincode: Chaincode = BeflChaincode()
+        with contextlib.ExitStack() as operations:
+            if config.operations_address:
+                names = [f"{contract}:{name}" for contract, entries in CONTRACTS.items() for name in entries]
+                chaincode = operations.enter_context(_watched(chaincode, names, config))
+            server = ChaincodeServer(chaincode, config)
+            server.start()
+            ended.wait()
+            server.stop()
     except BeflError as error:
         sys.stderr.write(f"{error}\n")
         return 2
-    server.start()
-    ended.wait()
-    server.stop()
     return 0
+
+
+@contextlib.contextmanager
+def _watched(chaincode: Chaincode, functions: list[str], config: ServerConfig) -> Iterator[Chaincode]:
+    """Count what the chaincode does, and show it while the server runs."""
+    from befl.operations.metrics import ChaincodeMetrics  # noqa: PLC0415  # only who wants metrics pays for them
+    from befl.operations.server import OperationsServer, Tls  # noqa: PLC0415  # see above
+
+    metrics = ChaincodeMetrics(functions)
+    tls = None
+    if config.operations_client_ca:
+        tls = Tls(Path(config.certificate), Path(config.key), Path(config.operations_client_ca))
+    shown = {
+        "Version": __version__,
+        "chaincode_id": config.chaincode_id,
+        # check_code has found the two equal
+        "code_digest": config.code_digest or code_digest(),
+    }
+    operations = OperationsServer(
+        config.operations_address, health=dict, version=shown, registry=lambda: metrics.registry, tls=tls
+    )
+    try:
+        yield metrics.observed(chaincode)
+    finally:
+        operations.stop()
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from befl.rules.errors import BeflError
 
 _HINT: Final = "`befl network up` writes this file; `befl explain BEFL-G-026` lists its fields."
 _LEVELS: Final = ("DEBUG", "INFO", "WARNING", "ERROR")
+_FORMATS: Final = ("text", "json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,13 @@ class ServerConfig:
         How far a proposal's timestamp may be from this machine's clock, in seconds.
     log_level : str
         ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
+    log_format : str
+        ``text`` or ``json`` (one object a line).
+    operations_address : str
+        ``host:port`` of ``/healthz``, ``/version`` and ``/metrics``; empty for none.
+    operations_client_ca : str
+        PEM file of the CA whose certificates may read metrics; with it these are served over TLS, with the server's
+        certificate. Empty: no TLS, and only an address of this machine is accepted.
     """
 
     chaincode_id: str
@@ -43,6 +51,9 @@ class ServerConfig:
     code_digest: str | None = None
     time_tolerance_s: int = 300
     log_level: str = "INFO"
+    log_format: str = "text"
+    operations_address: str = ""
+    operations_client_ca: str = ""
 
 
 def load(path: Path) -> ServerConfig:
@@ -69,6 +80,8 @@ def load(path: Path) -> ServerConfig:
         raise _bad(path, "time_tolerance_s must be at least 1")
     if config.log_level not in _LEVELS:
         raise _bad(path, f"log_level is none of {', '.join(_LEVELS)}")
+    if config.log_format not in _FORMATS:
+        raise _bad(path, f"log_format is none of {', '.join(_FORMATS)}")
     if config.code_digest is not None and len(config.code_digest) != 64:  # SHA-256
         raise _bad(path, "code_digest is not 64 hex digits")
     return config
@@ -102,10 +115,12 @@ def _typed(path: Path, raw: dict[str, Any]) -> ServerConfig:
         raise _bad(path, "code_digest is neither text nor null")
     if type(raw.get("time_tolerance_s", 1)) is not int:
         raise _bad(path, "time_tolerance_s is no whole number")
-    if not isinstance(raw.get("log_level", ""), str):
-        raise _bad(path, "log_level is no text")
-    for name in ("certificate", "key", "client_ca"):
-        raw[name] = str(path.parent / raw[name])
+    for name in ("log_level", "log_format", "operations_address", "operations_client_ca"):
+        if not isinstance(raw.get(name, ""), str):
+            raise _bad(path, f"{name} is no text")
+    for name in ("certificate", "key", "client_ca", "operations_client_ca"):
+        if raw.get(name):
+            raw[name] = str(path.parent / raw[name])
     return ServerConfig(**raw)
 
 

@@ -13,7 +13,7 @@ import click
 from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
-    from befl.network import NetworkStatus, Topology
+    from befl.network import InstitutionStatus, NetworkStatus, Topology
 
 _DIRECTORY = click.option(
     "--network",
@@ -86,14 +86,95 @@ def down(directory: Path, purge: bool) -> None:
 @_DIRECTORY
 @_FORMAT
 def status(directory: Path, form: str) -> None:
-    """Ask every process how it is; exit status 0 when all are healthy, 1 when not."""
+    """Ask every process how it is, every peer for its ledger, every certificate for its end.
+
+    Exit status 0 when all processes are healthy and all peers have the same block at the height that they share, 1
+    when not.
+    """
     import befl.network
 
     with _refusals():
         found = befl.network.status(directory)
         _print(found, form)
-    if not found.ready:
+    if found.forked or not found.ready:
         sys.exit(1)
+
+
+@network.command()
+@click.argument("which", required=False, default="", metavar="[ORG[/PROCESS]]")
+@_DIRECTORY
+@click.option("--follow", is_flag=True, help="Go on with what is written from now on, until interrupted.")
+@click.option(
+    "--lines",
+    type=click.IntRange(0, 1_000_000),
+    default=20,
+    show_default=True,
+    metavar="N",
+    help="So many of each log.",
+)
+def logs(which: str, directory: Path, follow: bool, lines: int) -> None:
+    """Print the last lines of the logs of the network's processes.
+
+    \b
+    Examples:
+      befl network logs                       all of them
+      befl network logs org1 --lines 100      those of one institution
+      befl network logs org1/peer --follow    one, as it grows
+      befl network logs supervisor            what was started, what ended
+    """  # noqa: D301  # click wants the character itself
+    from befl.network import logs as of
+
+    with _refusals():
+        paths = of.sources(directory, which)
+        for line in of.last(paths, lines):
+            click.echo(f"{line.source} | {line.text}")
+        if follow:
+            for line in of.follow(paths):
+                click.echo(f"{line.source} | {line.text}")
+
+
+@network.command()
+@click.argument("institution", metavar="ORG")
+@_DIRECTORY
+@click.option("--user", default="admin", show_default=True, metavar="NAME", help="As which of its users.")
+@click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", help="How to print.")
+def env(institution: str, directory: Path, user: str, form: str) -> None:
+    """Print what a shell needs so that Fabric's own `peer` and `osnadmin` work.
+
+    \b
+    Examples:
+      eval "$(befl network env org1)"
+      peer channel getinfo --channelID "$CHANNEL_NAME"
+      osnadmin channel list --orderer-address "$ORDERER_ADMIN_LISTENADDRESS" --ca-file "$ORDERER_CA" \\
+        --client-cert "$ORDERER_ADMIN_TLS_SIGN_CERT" --client-key "$ORDERER_ADMIN_TLS_PRIVATE_KEY"
+    """  # noqa: D301  # click wants the character itself
+    from befl.network.environment import environment, exports
+
+    with _refusals():
+        variables = environment(directory, institution, user)
+        click.echo(json.dumps(variables, indent=2) if form == "json" else exports(variables).rstrip())
+
+
+@network.command()
+@_DIRECTORY
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["mermaid", "dot", "toml"]),
+    default="mermaid",
+    show_default=True,
+    help="A picture for Markdown, a picture for Graphviz, or the file itself.",
+)
+def topology(directory: Path, form: str) -> None:
+    """Print who is in the network and what talks to what, as a picture for documents."""
+    from befl.network import observe
+    from befl.network.layout import Layout
+    from befl.network.topology import dump
+
+    with _refusals():
+        found = observe.read_topology(Layout(directory.absolute()))
+        draw = {"mermaid": observe.topology_mermaid, "dot": observe.topology_dot, "toml": dump}[form]
+        click.echo(draw(found).rstrip())
 
 
 @network.command()
@@ -144,19 +225,33 @@ def _print(found: NetworkStatus, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
+    for warning in found.warnings:
+        click.echo(click.style(f"warning: {warning}", fg="red", bold=found.forked), err=False)
     state = "ready" if found.ready else "running, not ready" if found.running else "not running"
-    click.echo(f"network {found.directory}: {state}")
-    click.echo(
-        f"channel {found.channel}, chaincode {found.chaincode}, Fabric {found.fabric or 'not known yet'}, "
-        f"{found.memory_bytes / 1e6:.0f} MB in all"
-    )
+    click.echo(f"network {found.directory}: {state}, {found.memory_bytes / 1e6:.0f} MB in all")
+    click.echo(f"befl {found.befl} with code {found.code_digest[:16]}, Fabric {found.fabric or 'not known yet'}")
+    if found.supervisor_operations:
+        click.echo(f"supervisor pid {found.supervisor_pid}, health and metrics http://{found.supervisor_operations}")
+    alike = "two peers DIFFER" if found.forked else "the same block at every peer"
+    ledger = f"common height {found.common_height}, {alike}" if found.common_height else "height not known"
+    click.echo(f"channel {found.channel}: {ledger}, leader {found.leader or 'not known'}")
     for institution in found.institutions:
-        leads = ", its orderer leads" if institution.leader else ""
-        click.echo(f"{institution.name} ({institution.msp_id}): ledger height {institution.height}{leads}")
-        for process in institution.processes:
-            health = "healthy" if process.healthy else process.state if process.state != "running" else "not answering"
-            restarts = f", restarted {process.restarts} times" if process.restarts else ""
-            click.echo(
-                f"  {process.name:<10} {health:<14} {process.address:<22} pid {process.pid:<8}"
-                f"{process.memory_bytes / 1e6:4.0f} MB{restarts}"
-            )
+        _print_institution(institution, found.chaincode)
+
+
+def _print_institution(one: InstitutionStatus, chaincode: str) -> None:
+    where = "" if one.here else ", its folder is elsewhere"
+    block = f", block {one.block_hash[:16]}" if one.block_hash else ""
+    click.echo(f"{one.name} ({one.msp_id}): ledger height {one.height or 'not known'}{block}{where}")
+    if one.sequence:
+        served = f", served code {one.code_digest[:16]}" if one.code_digest else ""
+        click.echo(f"  {chaincode} sequence {one.sequence}, version {one.definition[:24]}{served}")
+    if one.expires:
+        click.echo(f"  first certificate to end: {one.expires_file} in {one.expires_days} days")
+    for process in one.processes:
+        health = "healthy" if process.healthy else process.state if process.state != "running" else "not answering"
+        restarts = f", restarted {process.restarts} times" if process.restarts else ""
+        click.echo(
+            f"  {process.name:<10} {health:<14} {process.address:<22} pid {process.pid:<8}"
+            f"{process.memory_bytes / 1e6:4.0f} MB  {process.version}{restarts}"
+        )

@@ -294,6 +294,9 @@ def chaincode_config(
         "code_digest": code_digest,
         "time_tolerance_s": -(-milliseconds(topology.chaincode.time_tolerance) // 1000),
         "log_level": "INFO",
+        "log_format": "text",
+        "operations_address": institution.address("chaincode_operations"),
+        "operations_client_ca": str(home.operations_ca),
     }
 
 

@@ -1,20 +1,31 @@
-"""What can be seen of a network: its processes, its ledgers."""
+"""What can be seen of a network: its processes, its ledgers, its certificates, the code that it runs.
+
+Seen from the folders that lie here. Of an institution whose folder is elsewhere only its peer is asked, with the
+identity of an institution of this folder, as Fabric lets every member do.
+"""
 
 from __future__ import annotations
 
 import concurrent.futures
 import contextlib
-from dataclasses import dataclass
+import datetime as dt
+import json
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
-from befl.network import commands, supervisor
+from befl.gateway import PeerAddress
+from befl.network import certificates, commands, supervisor
+from befl.network.ask import AnsweredError, Definition, PeerQuestions
 from befl.network.layout import Home, Layout
 from befl.network.topology import Institution, Topology, parse
+from befl.rules import version
 from befl.rules.errors import BeflError
 
-_PROCESSES: Final = ("ca", "orderer", "peer", "chaincode")
-_HEALTH: Final = {"ca": "ca_operations", "orderer": "orderer_operations", "peer": "peer_operations"}
+PROCESSES: Final = ("ca", "orderer", "peer", "chaincode")
+_OPERATIONS: Final = {name: f"{name}_operations" for name in PROCESSES}
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,15 +39,19 @@ class ProcessStatus:
     state : str
         ``running``, ``waiting`` (for its next start) or ``stopped``.
     healthy : bool
-        Whether it listens and its ``/healthz`` says so; a chaincode server has only its port.
+        Whether it listens and its ``/healthz`` says so.
     pid : int
         0 when it does not run.
     restarts : int
         How often the supervisor had to start it again.
+    exit_status : int or None
+        Of its last end; negative for a signal.
     memory_bytes : int
         Resident memory.
     address : str
         Where it listens.
+    version : str
+        What its ``/version`` says; empty when it does not answer.
     """
 
     name: str
@@ -44,18 +59,56 @@ class ProcessStatus:
     healthy: bool
     pid: int
     restarts: int
+    exit_status: int | None
     memory_bytes: int
     address: str
+    version: str
 
 
 @dataclass(frozen=True, slots=True)
 class InstitutionStatus:
-    """One institution: its processes, the height of its peer's ledger (0 when unknown), whether its orderer leads."""
+    """One institution.
+
+    Parameters
+    ----------
+    name, msp_id : str
+        Who.
+    here : bool
+        Whether its folder lies in this network folder; of another one only the peer's ledger is known.
+    height : int
+        Of its peer's ledger; 0 when unknown.
+    block_hash : str
+        Hash (hex) of its peer's newest block at the height that all peers have; empty when unknown.
+    leader : bool
+        Whether its orderer leads.
+    sequence : int
+        Of the chaincode definition on its peer; 0 when there is none, or it is not known.
+    definition : str
+        Version of that definition.
+    code_digest : str
+        Of the code that its chaincode server runs; empty when that does not answer.
+    expires : str
+        When the first of its certificates ends, ISO 8601; empty when there is none here.
+    expires_days : int or None
+        Whole days until then; negative when it has ended.
+    expires_file : str
+        Which certificate, below the institution's folder.
+    processes : tuple of ProcessStatus
+        Empty when they are elsewhere.
+    """
 
     name: str
     msp_id: str
+    here: bool
     height: int
+    block_hash: str
     leader: bool
+    sequence: int
+    definition: str
+    code_digest: str
+    expires: str
+    expires_days: int | None
+    expires_file: str
     processes: tuple[ProcessStatus, ...]
 
 
@@ -70,13 +123,27 @@ class NetworkStatus:
     running : bool
         Whether a supervisor keeps it.
     ready : bool
-        Whether every process of every institution is healthy.
+        Whether every process of every institution here is healthy.
     supervisor_pid : int
         0 when none runs.
+    supervisor_operations : str
+        Where the supervisor shows health and metrics; empty when it does not.
     channel, chaincode : str
         Their names.
     fabric : str
         Version and origin of Fabric's programs at the last `up`, for example ``v3.1.1 (built)``; empty before.
+    befl : str
+        Version of this installation.
+    code_digest : str
+        Of the chaincode of this installation.
+    leader : str
+        The institution whose orderer leads; empty when none is known.
+    common_height : int
+        The height that every peer which answers has; 0 when none answers.
+    forked : bool
+        Whether two peers have different blocks at that height: somebody shows a false ledger.
+    warnings : tuple of str
+        What an operator should look at, the gravest first.
     memory_bytes : int
         Of all processes and the supervisor.
     institutions : tuple of InstitutionStatus
@@ -87,17 +154,80 @@ class NetworkStatus:
     running: bool
     ready: bool
     supervisor_pid: int
+    supervisor_operations: str
     channel: str
     chaincode: str
     fabric: str
+    befl: str
+    code_digest: str
+    leader: str
+    common_height: int
+    forked: bool
+    warnings: tuple[str, ...]
     memory_bytes: int
     institutions: tuple[InstitutionStatus, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Observer:
+    """As whom one looks: an institution of this folder, by its admin.
+
+    Parameters
+    ----------
+    layout : Layout
+        The network folder.
+    topology : Topology
+        Its topology.
+    institution : Institution
+        Who looks.
+    """
+
+    layout: Layout
+    topology: Topology
+    institution: Institution
+
+    @property
+    def home(self) -> Home:
+        """The institution's folder."""
+        return self.layout.home(self.institution.name)
+
+    def questions(self, to: Institution) -> PeerQuestions:
+        """Open a connection to an institution's peer; raises ``BEFL-G-023`` to ``025`` when files are missing."""
+        own = self.layout.home(to.name).tls_ca
+        tls_ca = own if own.exists() else self.layout.public(to.name).tls_ca
+        try:
+            peer = PeerAddress(f"peer.{to.name}", to.address("peer"), tls_ca.read_bytes(), to.host)
+        except OSError as error:
+            raise BeflError("BEFL-G-023", f"{tls_ca}: {error.strerror}") from None
+        return PeerQuestions(peer, self.home.user("admin"), self.institution.msp_id, self.topology.channel.name)
+
+    def operations(self) -> ssl.SSLContext | None:
+        """Make the TLS client that may read its own processes' metrics; None when it has no such certificate."""
+        folder = self.home.user("admin") / "operations"
+        try:
+            return commands.tls_context(self.home.tls_ca, folder / "client.crt", folder / "client.key")
+        except OSError:
+            return None
 
 
 def must_be_network(layout: Layout) -> None:
     """Raise N-009 unless the folder is a network's."""
     if not layout.topology.is_file():
         raise BeflError("BEFL-N-009", f"{layout.directory} holds no network")
+
+
+def read_topology(layout: Layout) -> Topology:
+    """Return the topology of a network folder; raises N-009 when it is none."""
+    must_be_network(layout)
+    return parse(layout.topology.read_bytes(), str(layout.topology))
+
+
+def observers(layout: Layout, topology: Topology) -> dict[str, Observer]:
+    """Return who of a network has its folder here, and whoever must ask for each of the others."""
+    here = [one for one in topology.institutions if layout.home(one.name).profile.is_file()]
+    return {
+        one.name: Observer(layout, topology, one if one in here else here[0]) for one in topology.institutions if here
+    }
 
 
 def status(directory: Path | str) -> NetworkStatus:
@@ -108,72 +238,191 @@ def status(directory: Path | str) -> NetworkStatus:
     BeflError
         N-009 there is no network.
     """
+    from befl.shim.digest import code_digest  # noqa: PLC0415  # reads all chaincode source: only here
+
     layout = Layout(Path(directory).absolute())
-    must_be_network(layout)
-    topology = parse(layout.topology.read_bytes(), str(layout.topology))
+    topology = read_topology(layout)
     pid = supervisor.running(layout.directory)
     states = supervisor.states(layout.directory) if pid else {}
+    eyes = observers(layout, topology)
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        institutions = tuple(
-            pool.map(lambda one: _institution_status(layout, topology, one, states), topology.institutions)
-        )
+        digest = pool.submit(code_digest)
+        seen = list(pool.map(lambda one: _institution(layout, eyes.get(one.name), one, states), topology.institutions))
+        common = min((one.height for one, _ in seen if one.height), default=0)
+        institutions = tuple(pool.map(lambda entry: _at(eyes, topology, entry[0], entry[1], common), seen))
     processes = [process for institution in institutions for process in institution.processes]
-    return NetworkStatus(
+    found = NetworkStatus(
         directory=str(layout.directory),
         running=pid != 0,
         ready=pid != 0 and all(process.healthy for process in processes),
         supervisor_pid=pid,
+        supervisor_operations=supervisor.operations_address(layout.directory) if pid else "",
         channel=topology.channel.name,
         chaincode=topology.chaincode.name,
         fabric=layout.fabric.read_text().strip() if layout.fabric.exists() else "",
+        befl=version.__version__,
+        code_digest=digest.result(),
+        leader=next((one.name for one in institutions if one.leader), ""),
+        common_height=common,
+        forked=len({one.block_hash for one in institutions if one.block_hash}) > 1,
+        warnings=(),
         memory_bytes=sum(process.memory_bytes for process in processes) + (_memory(pid) if pid else 0),
         institutions=institutions,
     )
+    return replace(found, warnings=tuple(warnings(found)))
 
 
-def _institution_status(
-    layout: Layout, topology: Topology, institution: Institution, states: dict[str, supervisor.ProcessState]
-) -> InstitutionStatus:
-    home = layout.home(institution.name)
-    channel = f'channel="{topology.channel.name}"'
-    processes = []
-    for name in _PROCESSES:
-        state = states.get(f"{institution.name}/{name}")
-        alive = state is not None and state.pid != 0
-        processes.append(
-            ProcessStatus(
-                name=name,
-                state=state.state if state is not None else "stopped",
-                healthy=alive and _answers(institution, home, name),
-                pid=state.pid if state is not None else 0,
-                restarts=state.restarts if state is not None else 0,
-                memory_bytes=_memory(state.pid) if state is not None and state.pid else 0,
-                address=institution.address(name),
-            )
+def warnings(found: NetworkStatus) -> list[str]:
+    """Say what an operator should look at; a pure function of what was seen, the gravest first."""
+    lines = []
+    if found.forked:
+        hashes = ", ".join(f"{one.name} {one.block_hash[:16]}" for one in found.institutions if one.block_hash)
+        lines.append(
+            f"THE LEDGERS DIFFER at height {found.common_height}: {hashes}. Somebody shows a false ledger: stop the "
+            "agents, keep every peer's data, and talk to the other institutions"
         )
-    height: float | None = None
-    leader: float | None = None
-    operations = home.user("admin") / "operations"
-    if states and operations.exists():
-        context = commands.tls_context(home.tls_ca, operations / "client.crt", operations / "client.key")
-        _, peer = commands.get(institution.host, institution.port("peer_operations"), "/metrics", context)
-        _, orderer = commands.get(institution.host, institution.port("orderer_operations"), "/metrics", context)
-        height = commands.metric(peer, "ledger_blockchain_height", channel)
-        leader = commands.metric(orderer, "consensus_etcdraft_is_leader", channel)
-    return InstitutionStatus(institution.name, institution.msp_id, int(height or 0), leader == 1, tuple(processes))
+    for one in found.institutions:
+        if one.expires_days is not None and one.expires_days < certificates.WARN_DAYS:
+            when = "has expired" if one.expires_days < 0 else f"expires in {one.expires_days} days"
+            loud = "SOON: " if one.expires_days < certificates.ALARM_DAYS else ""
+            lines.append(f"{loud}{one.name}: certificate {one.expires_file} {when} ({one.expires})")
+        agreed = one.definition.rpartition("-")[2]
+        if one.code_digest and one.sequence and one.code_digest != agreed:
+            lines.append(
+                f"{one.name}: its chaincode server runs code {one.code_digest[:16]}, the channel agreed on "
+                f"{agreed[:16]}"
+            )
+        if one.code_digest and one.code_digest != found.code_digest:
+            lines.append(
+                f"{one.name}: its chaincode server runs code {one.code_digest[:16]}, this installation of befl has "
+                f"{found.code_digest[:16]}"
+            )
+    if found.running and found.common_height and not found.leader and all(one.here for one in found.institutions):
+        lines.append("no orderer leads: nothing can be committed")
+    if len({(one.sequence, one.definition) for one in found.institutions if one.sequence}) > 1:
+        lines.append("peers have different chaincode definitions; one of them is behind")
+    return lines
+
+
+def _institution(
+    layout: Layout, observer: Observer | None, institution: Institution, states: dict[str, supervisor.ProcessState]
+) -> tuple[InstitutionStatus, bytes]:
+    """Look at one institution; the bytes are the hash of its peer's newest block."""
+    home = layout.home(institution.name)
+    here = observer is not None and observer.institution == institution
+    leader = False
+    processes: tuple[ProcessStatus, ...] = ()
+    served = ""
+    if here or not home.profile.exists():
+        processes = tuple(_process(institution, home, name, states) for name in PROCESSES)
+    if observer is not None and here and states:
+        served = str(_version(institution, home, "chaincode").get("code_digest", ""))
+        leader = _leads(observer)
+    height, block_hash, definition = 0, b"", None
+    if observer is not None and (states or not here):
+        height, block_hash, definition = _ledger(observer, institution)
+    soonest = certificates.soonest(certificates.certificates(home)) if here else None
+    seen = InstitutionStatus(
+        name=institution.name,
+        msp_id=institution.msp_id,
+        here=here,
+        height=height,
+        block_hash="",
+        leader=leader,
+        sequence=definition.sequence if definition else 0,
+        definition=definition.version if definition else "",
+        code_digest=served,
+        expires=soonest.ends.isoformat(timespec="seconds") if soonest else "",
+        expires_days=soonest.days_left(dt.datetime.now(dt.UTC)) if soonest else None,
+        expires_file=soonest.file if soonest else "",
+        processes=processes,
+    )
+    return seen, block_hash
+
+
+def _at(
+    eyes: dict[str, Observer], topology: Topology, one: InstitutionStatus, newest: bytes, common: int
+) -> InstitutionStatus:
+    """Add the hash of the block at the common height."""
+    if not one.height:
+        return one
+    found = newest
+    if one.height > common:
+        institution = topology.institution(one.name)
+        try:
+            with eyes[one.name].questions(institution) as peer:
+                found = peer.block_hash(common)
+        except (BeflError, AnsweredError):
+            return one
+    return replace(one, block_hash=found.hex())
+
+
+def _ledger(observer: Observer, institution: Institution) -> tuple[int, bytes, Definition | None]:
+    if not commands.listens(institution.host, institution.port("peer")):
+        return 0, b"", None
+    try:
+        with observer.questions(institution) as peer:
+            height, newest = peer.chain()
+            return height, newest, peer.definition(observer.topology.chaincode.name)
+    except (BeflError, AnsweredError):
+        return 0, b"", None
+
+
+def _leads(observer: Observer) -> bool:
+    context = observer.operations()
+    if context is None:
+        return False
+    one = observer.institution
+    _, text = commands.get(one.host, one.port("orderer_operations"), "/metrics", context)
+    return commands.metric(text, "consensus_etcdraft_is_leader", f'channel="{observer.topology.channel.name}"') == 1
+
+
+def _process(
+    institution: Institution, home: Home, name: str, states: dict[str, supervisor.ProcessState]
+) -> ProcessStatus:
+    state = states.get(f"{institution.name}/{name}")
+    alive = state is not None and state.pid != 0
+    return ProcessStatus(
+        name=name,
+        state=state.state if state is not None else "stopped",
+        healthy=alive and _answers(institution, home, name),
+        pid=state.pid if state is not None else 0,
+        restarts=state.restarts if state is not None else 0,
+        exit_status=state.exit_status if state is not None else None,
+        memory_bytes=_memory(state.pid) if state is not None and state.pid else 0,
+        address=institution.address(name),
+        version=str(_version(institution, home, name).get("Version", "")) if alive else "",
+    )
 
 
 def _answers(institution: Institution, home: Home, name: str) -> bool:
     """Whether a process listens and calls itself healthy."""
     if not commands.listens(institution.host, institution.port(name)):
         return False
-    if name not in _HEALTH:
-        return True
-    ca = home.ca_certificate if name == "ca" else home.tls_ca
-    if not ca.exists():
+    context = _context(home, name)
+    if context is None:
         return False
-    context = commands.tls_context(ca)
-    return commands.get(institution.host, institution.port(_HEALTH[name]), "/healthz", context)[0] == 200
+    return commands.get(institution.host, institution.port(_OPERATIONS[name]), "/healthz", context)[0] == 200
+
+
+def _version(institution: Institution, home: Home, name: str) -> dict[str, object]:
+    """Return what a process's ``/version`` says; empty when it does not answer."""
+    context = _context(home, name)
+    if context is None:
+        return {}
+    _, text = commands.get(institution.host, institution.port(_OPERATIONS[name]), "/version", context)
+    with contextlib.suppress(ValueError):
+        content = json.loads(text)
+        if isinstance(content, dict):
+            return content
+    return {}
+
+
+def _context(home: Home, name: str) -> ssl.SSLContext | None:
+    try:
+        return commands.tls_context(home.ca_certificate if name == "ca" else home.tls_ca)
+    except OSError:
+        return None
 
 
 def _memory(pid: int) -> int:
@@ -183,3 +432,46 @@ def _memory(pid: int) -> int:
             if line.startswith("VmRSS:"):
                 return int(line.split()[1]) * 1024
     return 0
+
+
+def topology_dot(topology: Topology) -> str:
+    """Draw a topology in Graphviz' language: who runs what, and who talks to whom."""
+    lines = ["graph befl {", "  rankdir=LR;", "  node [shape=box];", f'  label="channel {topology.channel.name}";']
+    for one in topology.institutions:
+        lines.append(f'  subgraph "cluster_{one.name}" {{')
+        lines.append(f'    label="{one.name} ({one.msp_id})";')
+        lines += [f'    "{one.name}/{name}" [label="{name}\\n{_address(one, name)}"];' for name in PROCESSES]
+        lines += [f'    "{one.name}/peer" -- "{one.name}/{other}";' for other in ("orderer", "chaincode")]
+        lines.append("  }")
+    for kind, label in (("orderer", "Raft"), ("peer", "gossip")):
+        lines += [
+            f'  "{one.name}/{kind}" -- "{other.name}/{kind}" [label="{label}"];'
+            for one, other in _pairs(topology.institutions)
+        ]
+    return "\n".join([*lines, "}", ""])
+
+
+def topology_mermaid(topology: Topology) -> str:
+    """Draw a topology in Mermaid's language, which Markdown viewers show as a picture."""
+    lines = ["graph LR"]
+    number = {one.name: index for index, one in enumerate(topology.institutions)}
+    for one in topology.institutions:
+        index = number[one.name]
+        lines.append(f'  subgraph i{index}["{one.name} ({one.msp_id})"]')
+        lines += [f'    i{index}_{name}["{name}<br/>{_address(one, name)}"]' for name in PROCESSES]
+        lines += [f"    i{index}_peer --- i{index}_{other}" for other in ("orderer", "chaincode")]
+        lines.append("  end")
+    for kind, label in (("orderer", "Raft"), ("peer", "gossip")):
+        lines += [
+            f"  i{number[one.name]}_{kind} ---|{label}| i{number[other.name]}_{kind}"
+            for one, other in _pairs(topology.institutions)
+        ]
+    return "\n".join([*lines, ""])
+
+
+def _pairs(institutions: Sequence[Institution]) -> list[tuple[Institution, Institution]]:
+    return [(one, other) for index, one in enumerate(institutions) for other in institutions[index + 1 :]]
+
+
+def _address(institution: Institution, name: str) -> str:
+    return institution.address(name) if institution.ports is not None else institution.host

@@ -4,7 +4,8 @@
 what dies (with back-off), restarts what is described anew, ends what is no longer described. SIGHUP makes it look again
 at once; SIGTERM makes it end everything and itself. Each child gets SIGKILL from the kernel when the supervisor dies,
 however it dies (``prctl(2)``, PR_SET_PDEATHSIG), so nothing is ever left running. While it lives it holds a lock on
-``DIR/supervisor/lock``; ``state.json`` beside it says what runs.
+``DIR/supervisor/lock``; ``state.json`` beside it says what runs, ``operations`` where health and metrics are shown: an
+address of this machine, kept from start to start. Write another one there, and the next start takes it.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -27,7 +28,9 @@ from typing import IO, Any, Final
 from befl.gateway import wait
 from befl.network.commands import clean_environment, python_environment
 from befl.network.layout import SUPERVISOR
+from befl.operations.server import OperationsServer
 from befl.rules.errors import BeflError
+from befl.rules.version import __version__
 
 SIGNALS: Final = (signal.SIGCHLD, signal.SIGHUP, signal.SIGTERM, signal.SIGINT)
 TICK: Final = 1.0
@@ -38,6 +41,7 @@ BACKOFF_MOST: Final = 15.0
 SETTLED: Final = 10.0
 """Seconds after which a process counts as having started well, and its back-off begins anew."""
 LOG_MOST: Final = 50_000_000
+OPERATIONS: Final = "operations"
 
 _PR_SET_PDEATHSIG: Final = 1
 
@@ -134,6 +138,14 @@ def states(directory: Path) -> dict[str, ProcessState]:
     return {entry["name"]: ProcessState(**entry) for entry in content["processes"]}
 
 
+def operations_address(directory: Path) -> str:
+    """Return where the supervisor shows health and metrics; only true while it runs."""
+    try:
+        return (directory / SUPERVISOR / OPERATIONS).read_text().strip()
+    except FileNotFoundError:
+        return ""
+
+
 def start(directory: Path, owner: int | None = None) -> int:
     """Start the supervisor, detached from this process and its terminal; return its process id.
 
@@ -175,6 +187,8 @@ class Supervisor:
         self._log = log
         self._children: dict[str, _Child] = {}
         self._written = ""
+        self._states: list[ProcessState] = []
+        self._metrics: Any = None
         self._ourselves = os.getpid()
         self._owner = select.poll()
         if owner is not None:
@@ -185,6 +199,7 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT or the owner's end, then end every process."""
         # blocked signals stay pending for sigtimedwait: no handler, no race, no sleeping
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        operations = self._show()
         while True:
             self._reap()
             self._describe()
@@ -199,6 +214,39 @@ class Supervisor:
         self._end(list(self._children))
         self._children.clear()
         self._write_state()
+        if operations is not None:
+            operations.stop()
+
+    def _show(self) -> OperationsServer | None:
+        """Show health and metrics at the address of the last time, or at a free one; nothing depends on it."""
+        path = self._directory / SUPERVISOR / OPERATIONS
+        for address in filter(None, (operations_address(self._directory), "127.0.0.1:0")):
+            try:
+                # its threads have all signals blocked, as this one has
+                server = OperationsServer(
+                    address, health=self._health, version={"Version": __version__}, registry=self._registry
+                )
+            except BeflError as error:
+                self._log(f"health and metrics: {error}")
+                continue
+            path.write_text(server.address + "\n")
+            return server
+        path.unlink(missing_ok=True)
+        return None
+
+    def _health(self) -> dict[str, str]:
+        return {
+            state.name: f"ended with {state.exit_status}, waits for its next start"
+            for state in self._states
+            if state.state != "running"
+        }
+
+    def _registry(self) -> Any:
+        from befl.operations.metrics import SupervisorMetrics  # noqa: PLC0415  # only when somebody asks
+
+        if self._metrics is None:
+            self._metrics = SupervisorMetrics(lambda: self._states)
+        return self._metrics.registry
 
     def _next(self) -> float:
         now = time.monotonic()
@@ -208,6 +256,7 @@ class Supervisor:
     def _describe(self) -> None:
         """Compare what is described with what we have."""
         wanted = dict(self._services())
+        self._rename(wanted)
         for name in [name for name in self._children if name not in wanted]:
             self._end([name])
             del self._children[name]
@@ -219,6 +268,19 @@ class Supervisor:
                 self._log(f"{name}: described anew")
                 self._end([name])
                 self._children[name] = _Child(service)
+
+    def _rename(self, wanted: Mapping[str, Service]) -> None:
+        """Let a process go on whose description has another name now, in place of what had that name."""
+        for name in [name for name in self._children if name not in wanted]:
+            child = self._children[name]
+            for other, service in wanted.items():
+                had = self._children.get(other)
+                if service == child.service and (had is None or had.service != service):
+                    self._log(f"{name}: is {other} now")
+                    if had is not None:
+                        self._end([other])
+                    self._children[other] = self._children.pop(name)
+                    break
 
     def _services(self) -> Iterator[tuple[str, Service]]:
         for path in sorted(self._directory.glob("*/services/*.json")):
@@ -269,7 +331,8 @@ class Supervisor:
                 stderr=log,
                 start_new_session=True,
                 umask=0o077,  # Fabric CA would make some of its keys readable for all
-                preexec_fn=self._before_exec,  # noqa: PLW1509  # safe here: this process has a single thread
+                # the other threads answer HTTP: they hold no lock that _before_exec would need
+                preexec_fn=self._before_exec,  # noqa: PLW1509  # safe for that reason
             )
 
     def _before_exec(self) -> None:
@@ -296,18 +359,17 @@ class Supervisor:
             self._log(f"{name}: ended")
 
     def _write_state(self) -> None:
-        processes = [
-            dataclasses.asdict(
-                ProcessState(
-                    name,
-                    "running" if child.process is not None else "waiting",
-                    child.process.pid if child.process is not None else 0,
-                    child.restarts,
-                    child.exit_status,
-                )
+        self._states = [
+            ProcessState(
+                name,
+                "running" if child.process is not None else "waiting",
+                child.process.pid if child.process is not None else 0,
+                child.restarts,
+                child.exit_status,
             )
             for name, child in sorted(self._children.items())
         ]
+        processes = [dataclasses.asdict(state) for state in self._states]
         content = json.dumps({"v": 1, "pid": self._ourselves, "processes": processes}, indent=2) + "\n"
         if content != self._written:
             path = self._directory / SUPERVISOR / "state.json"

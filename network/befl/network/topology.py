@@ -46,6 +46,7 @@ class Ports:
     peer_chaincode: int = setting(_PORT, "peer: chaincode that dials in (unused, but the peer opens it)")
     peer_operations: int = setting(_PORT, "peer: health and metrics")
     chaincode: int = setting(_PORT, "chaincode server")
+    chaincode_operations: int = setting(_PORT, "chaincode server: health and metrics")
 
 
 PORTS: Final = tuple(field.name for field in dataclasses.fields(Ports))

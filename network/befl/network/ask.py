@@ -1,0 +1,121 @@
+"""Questions to one peer itself, past its gateway: the gateway may answer from another peer."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+import grpc
+from fabric_protos.common import common_pb2, ledger_pb2
+from fabric_protos.peer import peer_pb2_grpc
+from fabric_protos.peer.lifecycle import lifecycle_pb2
+
+from befl.gateway import Identity, PeerAddress, open_channel
+from befl.gateway.proposal import propose
+from befl.rules.errors import BeflError
+
+_PATIENCE_S: Final = 5.0
+_OK: Final = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Definition:
+    """The chaincode definition that a channel has committed.
+
+    Parameters
+    ----------
+    sequence : int
+        How many definitions there have been.
+    version : str
+        The version that the institutions agreed on; befl's carries a digest of the code.
+    """
+
+    sequence: int
+    version: str
+
+
+class AnsweredError(Exception):
+    """The peer answered, and refused: the text is its own."""
+
+
+class PeerQuestions:
+    """Asks one peer, be it another institution's; a context manager.
+
+    Parameters
+    ----------
+    peer : PeerAddress
+        The peer.
+    user_dir : Path
+        The asking user's folder, with ``msp`` and ``tls``.
+    msp_id : str
+        The user's institution.
+    channel : str
+        The channel.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-G-023`` to ``BEFL-G-025`` when the user's files cannot be used.
+    """
+
+    def __init__(self, peer: PeerAddress, user_dir: Path, msp_id: str, channel: str) -> None:
+        self._identity = Identity.load(user_dir / "msp", msp_id)
+        self._channel = channel
+        self._connection = open_channel(peer, user_dir / "tls")
+        self._endorser = peer_pb2_grpc.EndorserStub(self._connection)
+
+    def ask(self, chaincode: str, *arguments: str | bytes) -> bytes:
+        """Have this very peer run a query.
+
+        Raises
+        ------
+        AnsweredError
+            When the peer, or the chaincode, refuses.
+        BeflError
+            ``BEFL-G-003`` when the peer does not answer.
+        """
+        proposal = propose(self._identity, self._channel, chaincode, arguments)
+        try:
+            answer: Any = self._endorser.ProcessProposal(proposal.message, timeout=_PATIENCE_S)
+        except grpc.RpcError as error:
+            status, text = error.code(), str(error.details())
+            if status in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED):
+                raise BeflError("BEFL-G-003", f"the peer does not answer: {text}") from None
+            raise AnsweredError(text) from None
+        if answer.response.status != _OK:
+            raise AnsweredError(answer.response.message)
+        return bytes(answer.response.payload)
+
+    def chain(self) -> tuple[int, bytes]:
+        """Return the ledger's height and the hash of its newest block."""
+        info = ledger_pb2.BlockchainInfo.FromString(self.ask("qscc", "GetChainInfo", self._channel))
+        return int(info.height), bytes(info.currentBlockHash)
+
+    def block_hash(self, height: int) -> bytes:
+        """Return the hash of the newest block when the ledger had that height, as this peer's next block names it."""
+        block = common_pb2.Block.FromString(self.ask("qscc", "GetBlockByNumber", self._channel, str(height)))
+        return bytes(block.header.previous_hash)
+
+    def definition(self, chaincode: str) -> Definition | None:
+        """Return the committed definition of a chaincode; None when there is none."""
+        arguments = lifecycle_pb2.QueryChaincodeDefinitionArgs(name=chaincode).SerializeToString()
+        try:
+            answer = self.ask("_lifecycle", "QueryChaincodeDefinition", arguments)
+        except AnsweredError:
+            return None
+        found = lifecycle_pb2.QueryChaincodeDefinitionResult.FromString(answer)
+        return Definition(int(found.sequence), str(found.version))
+
+    def close(self) -> None:
+        """End the connection."""
+        self._connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
