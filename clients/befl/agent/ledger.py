@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
@@ -13,6 +13,7 @@ from befl.rules import view as views
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
 from befl.rules.metrics import Counts, counts_record
+from befl.rules.parameters import Parameters, to_json
 from befl.rules.view import TaskView
 
 _PAGE: Final = "100"
@@ -110,6 +111,52 @@ class Ledger:
     def cancel(self, task: str, reason: str) -> Receipt:
         """Cancel a task."""
         return self._submit("TaskContract:Cancel", task, reason)
+
+    def register(self) -> Receipt:
+        """Register the institution as a member."""
+        return self._submit("MemberContract:Register")
+
+    def leave(self) -> Receipt:
+        """Give up every role of the institution."""
+        return self._submit("MemberContract:Leave")
+
+    def approve_roles(self, msp_id: str, roles: Iterable[str]) -> Receipt:
+        """Approve that an institution shall have these roles."""
+        return self._submit("MemberContract:Approve", msp_id, canonical.dumps(list(roles)).decode())
+
+    def assign_roles(self, msp_id: str, roles: Iterable[str]) -> Receipt:
+        """Give an institution the roles that a majority has approved."""
+        return self._submit("MemberContract:Assign", msp_id, canonical.dumps(list(roles)).decode())
+
+    def announce(self, endpoint: str, key: str) -> Receipt:
+        """Say where the institution's agent is found and which public key it has."""
+        return self._submit("MemberContract:Announce", endpoint, key)
+
+    def approve_parameters(self, parameters: Parameters) -> Receipt:
+        """Approve the parameters of the next version."""
+        return self._submit("ParameterContract:Approve", to_json(parameters))
+
+    def assign_parameters(self, parameters: Parameters) -> Receipt:
+        """Put approved parameters in force."""
+        return self._submit("ParameterContract:Assign", to_json(parameters))
+
+    def members(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all members, page by page."""
+        return self._pages("MemberContract:List")
+
+    def agents(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all agents, page by page."""
+        return self._pages("MemberContract:Agents")
+
+    def member(self, msp_id: str) -> dict[str, Any]:
+        """Read ``member``, ``agent`` and the ``approvals`` that wait about an institution."""
+        record: dict[str, Any] = self._evaluate("MemberContract:Get", msp_id)
+        return record
+
+    def parameters(self) -> dict[str, Any]:
+        """Read the ``current`` record of parameters and the ``approvals`` that wait."""
+        record: dict[str, Any] = self._evaluate("ParameterContract:Get")
+        return record
 
     def view(self, task: str) -> TaskView:
         """Read a task with its current round."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import functools
 import json
 from collections.abc import Callable
@@ -102,3 +103,8 @@ def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]], *, right: froz
 def ppm(value: int | None) -> str:
     """Show millionths as a decimal with three places."""
     return "-" if value is None else f"{value / 1e6:.3f}"
+
+
+def moment(milliseconds: int) -> str:
+    """Show milliseconds since 1970 as a time in UTC."""
+    return dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")

@@ -15,6 +15,8 @@ from befl.rules.version import __version__
 #: Command, module and attribute, and what ``befl --help`` says; nothing is imported for that page.
 _COMMANDS: Final = {
     "network": ("befl.cli.network:network", "Bring a consortium up on this machine, see how it is, take it down."),
+    "member": ("befl.cli.member:member", "See the members, register, approve and assign what each may do."),
+    "parameters": ("befl.cli.parameters:parameters", "See and change what the consortium has set for all tasks."),
     "task": ("befl.cli.task:task", "Publish tasks, look at them, watch them, apply, cancel."),
     "agent": ("befl.cli.agent:agent", "Run an institution's agent."),
     "app": ("befl.cli.app:app", "Look at training apps and approve them."),

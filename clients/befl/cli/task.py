@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import connected, emit, format_option, plain, ppm, table
+from befl.cli.common import connected, emit, format_option, moment, plain, ppm, table
 
 if TYPE_CHECKING:
     from befl.client import Client
@@ -63,7 +62,7 @@ def list_tasks(client: Client, form: str) -> None:
                     each.app,
                     each.scheme,
                     each.issuer,
-                    _time(each.published_ms),
+                    moment(each.published_ms),
                 )
                 for each in tasks
             ],
@@ -125,7 +124,7 @@ def _page(view: TaskView, rounds: Any) -> str:
     lines = [
         f"task {view.id}: {spec.name}",
         f"  state      {view.state}" + (f" ({record['reason']})" if "reason" in record else ""),
-        f"  issuer     {record['issuer']}, published {_time(view.published_ms)}",
+        f"  issuer     {record['issuer']}, published {moment(view.published_ms)}",
         f"  mode       {spec.mode}, rules {', '.join(sorted(record['rules'].values()))}",
         f"  app        {record['app']['name']} {record['app']['digest'][:16]}, {record['length']} parameters",
         f"  data       {spec.data.alias}: {len(spec.data.columns)} columns, label {spec.data.label}",
@@ -163,7 +162,7 @@ def _waits(view: TaskView) -> str:
         return "nothing"
     if current.state == "open":
         missing = sorted(set(view.roster) - set(current.updates))
-        return f"updates of {', '.join(missing) or 'nobody'} until {_time(current.deadline_ms)}"
+        return f"updates of {', '.join(missing) or 'nobody'} until {moment(current.deadline_ms)}"
     missing = sorted(set(view.roster) - set(current.reports))
     return f"reports of {', '.join(missing) or 'nobody'}"
 
@@ -184,8 +183,3 @@ def _line(change: Change) -> str:
         detail = f"{len(view.applicants)} of {view.spec.participants.most} applications"
     where = f"block {change.block}  tx {change.txid[:12]}"
     return f"{change.transaction.lower():<8} {number:<12} {detail:<24} {where}".rstrip()
-
-
-def _time(milliseconds: int) -> str:
-    moment = dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC)
-    return moment.strftime("%Y-%m-%d %H:%M:%SZ")

@@ -11,14 +11,20 @@ from __future__ import annotations
 from befl.agent.start import serve as run_agent
 from befl.client.apps import App, Approval, app_code, approve_app, apps
 from befl.client.connection import Client, connect
+from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
 from befl.client.models import Models, Verdict, verify_folder
 from befl.client.tasks import Applied, Published, RoundSummary, Tasks, TaskSummary
 
 __all__ = [
+    "Agent",
     "App",
     "Applied",
     "Approval",
     "Client",
+    "ConsortiumParameters",
+    "InForce",
+    "Member",
+    "Members",
     "Models",
     "Published",
     "RoundSummary",

@@ -7,6 +7,7 @@ from types import TracebackType
 from typing import Self
 
 from befl.agent.ledger import Ledger
+from befl.client.members import ConsortiumParameters, Members
 from befl.client.models import Models
 from befl.client.tasks import Tasks
 from befl.gateway import Gateway, Profile
@@ -32,6 +33,10 @@ class Client:
         Publish, list, watch, apply, cancel.
     models : Models
         List, fetch, verify.
+    members : Members
+        List, register, approve, assign, leave.
+    parameters : ConsortiumParameters
+        Show, approve, assign.
     """
 
     def __init__(self, gateway: Gateway, msp_id: str, *, channel: str = "befl", chaincode: str = "befl") -> None:
@@ -42,6 +47,8 @@ class Client:
         self.ledger = Ledger(self._network.contract(chaincode))
         self.tasks = Tasks(self.ledger, lambda: self._network.chaincode_events(chaincode))
         self.models = Models(self.ledger)
+        self.members = Members(self.ledger)
+        self.parameters = ConsortiumParameters(self.ledger)
 
     def close(self) -> None:
         """Close the connection."""

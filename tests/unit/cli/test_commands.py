@@ -16,7 +16,7 @@ from befl.agent.config import load
 from befl.agent.store import Store
 from befl.cli.common import plain, ppm, table
 from befl.cli.main import run
-from befl.client import Models, Tasks
+from befl.client import ConsortiumParameters, Members, Models, Tasks
 from befl.training import builtin_apps
 
 
@@ -34,9 +34,16 @@ def consortium(monkeypatch) -> Consortium:
 
     def connect(*, identity, name, **_):
         org, _, chosen = (identity or "Org1MSP").partition("/")
-        role = {"agent": "trainer", "issuer": "issuer"}[chosen or name]
+        role = {"agent": "trainer", "issuer": "issuer", "admin": "operator"}[chosen or name]
         ledger = made.ledger(org, role)
-        return Client(tasks=Tasks(ledger, made.events), models=Models(ledger), ledger=ledger, msp_id=org)
+        return Client(
+            tasks=Tasks(ledger, made.events),
+            models=Models(ledger),
+            members=Members(ledger),
+            parameters=ConsortiumParameters(ledger),
+            ledger=ledger,
+            msp_id=org,
+        )
 
     monkeypatch.setattr(befl.client, "connect", connect)
     values = initial().astype(np.float32) / 2**16

@@ -1,0 +1,76 @@
+"""``befl parameters``: what the consortium has set for all tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from befl.cli.common import connected, emit, format_option
+
+if TYPE_CHECKING:
+    from befl.client import Client, InForce
+
+_FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
+
+
+@click.group()
+def parameters() -> None:
+    """See and change what the consortium has set for all tasks.
+
+    A change needs the approval of more than half of the members: each approves the same file, then any of them assigns
+    it. Every round names the version in force when it opened.
+    """
+
+
+@parameters.command()
+@connected("agent")
+@format_option
+def show(client: Client, form: str) -> None:
+    """Show the parameters in force as TOML, their version, and the approvals that wait."""
+    emit(client.parameters.show(), form, _page)
+
+
+@parameters.command()
+@_FILE
+@connected("admin")
+@format_option
+def approve(client: Client, file: Path, form: str) -> None:
+    """Approve, for the own institution, the parameters of FILE.toml as the next version."""
+    from befl.client.members import read_parameters_file
+
+    emit(
+        client.parameters.approve(read_parameters_file(file)),
+        form,
+        lambda done: f"approved version {done.value['version']} (block {done.block})",
+    )
+
+
+@parameters.command()
+@_FILE
+@connected("admin")
+@format_option
+def assign(client: Client, file: Path, form: str) -> None:
+    """Put the parameters of FILE.toml in force, which more than half of the members have approved."""
+    from befl.client.members import read_parameters_file
+
+    emit(
+        client.parameters.assign(read_parameters_file(file)),
+        form,
+        lambda done: (
+            f"version {done.value['version']} is in force, approved by {', '.join(done.value['approved_by'])} "
+            f"(block {done.block})"
+        ),
+    )
+
+
+def _page(found: InForce) -> str:
+    values = dataclasses.asdict(found.parameters)
+    lines = [f"# version {found.version}" + ("" if found.version else " (the defaults)")]
+    lines += [
+        f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}" for name, value in values.items()
+    ]
+    lines += [f"# waits: {who} approves {words}" for who, words in sorted(found.waiting.items())]
+    return "\n".join(lines)
