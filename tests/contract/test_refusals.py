@@ -811,7 +811,7 @@ CERTIFICATES = {
     "bars around": (
         certificate(b'{"attrs":{"befl.role":"|validator||auditor|"}}'),
         "BEFL-A-001",
-        "auditor, validator;",
+        "has befl.role auditor, validator;",
     ),
     "only bars": (certificate(b'{"attrs":{"befl.role":"|||"}}'), "BEFL-A-001", "has befl.role none"),
     "other roles": (certificate(b'{"attrs":{"befl.role":"validator|auditor"}}'), "BEFL-A-001", "auditor, validator"),
