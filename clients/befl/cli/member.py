@@ -9,8 +9,7 @@ import click
 from befl.cli.common import connected, emit, format_option, moment, table
 
 if TYPE_CHECKING:
-    from befl.agent.ledger import Receipt
-    from befl.client import Client, Member
+    from befl.client import Client, Member, Receipt
 
 _ROLES = click.option(
     "--roles",

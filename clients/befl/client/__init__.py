@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from befl.agent.ledger import Receipt
 from befl.agent.start import serve as run_agent
 from befl.client.apps import App, Approval, app_code, approve_app, apps
 from befl.client.connection import Client, connect
@@ -27,6 +28,7 @@ __all__ = [
     "Members",
     "Models",
     "Published",
+    "Receipt",
     "RoundSummary",
     "TaskSummary",
     "Tasks",
