@@ -228,8 +228,9 @@ def test_times_are_the_transactions(consortium):
     assert found["closed_by"] == "GammaMSP"
 
 
-@pytest.mark.parametrize("stage", ["published", "applied", "open", "updated", "closed", "reported", "last", "finished",
-                                   "cancelled", "void"])  # fmt: skip
+@pytest.mark.parametrize(
+    "stage", ["published", "applied", "open", "updated", "closed", "reported", "last", "finished", "cancelled", "void"]
+)
 def test_the_view_is_the_records(consortium, stage):
     c = consortium.at(stage)
     state = [(split_composite_key(key), canonical.loads(value)) for key, value in c.ledger.state().items()]

@@ -154,9 +154,19 @@ def test_a_valid_specification_survives_the_ledger(record):
 
 
 junk = st.one_of(
-    st.none(), st.booleans(), st.integers(), st.floats(), st.text(max_size=5), st.decimals(), st.just([]), st.just({}),
-    st.just([[1]]), st.just({"a": {"b": 1}}), st.just("x" * 300_000), st.just(2**4_000),
-)  # fmt: skip
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=5),
+    st.decimals(),
+    st.just([]),
+    st.just({}),
+    st.just([[1]]),
+    st.just({"a": {"b": 1}}),
+    st.just("x" * 300_000),
+    st.just(2**4_000),
+)
 
 
 def paths(record, prefix=()):
