@@ -593,6 +593,69 @@ _TABLE: Final = (
         "another folder.",
     ),
     Code(
+        "BEFL-N-012",
+        "This is not an institution's public definition",
+        "The file that `befl org export` writes holds names, endpoints and certificates in canonical JSON. "
+        "The message says what is wrong with this one: another kind of file, another version, a certificate "
+        "that has expired or that the TLS CA has not issued. Ask the institution to export it again, and "
+        "compare its SHA-256.",
+    ),
+    Code(
+        "BEFL-N-013",
+        "The institution stands in the channel as another one",
+        "An MSP ID and an endpoint belong to one institution. Here the MSP ID is taken by one with other "
+        "certificate authorities, or peer or orderer would listen where another one's do. Choose another "
+        "name or another host and found the folder anew.",
+    ),
+    Code(
+        "BEFL-N-014",
+        "The channel cannot be changed in this way",
+        "Without this institution the channel would have none, or its consensus is one that befl does not change.",
+    ),
+    Code(
+        "BEFL-N-015",
+        "This is no configuration update of this channel",
+        "befl signs and submits Fabric's envelope of a configuration update, as `befl channel propose` "
+        "writes it. The file is another one, belongs to another channel, or the given files hold different "
+        "updates. Ask for the file again.",
+    ),
+    Code(
+        "BEFL-N-016",
+        "Too few institutions have signed",
+        "Who is in the channel is decided by a majority of its institutions (what concerns one "
+        "institution's certificates, by that one). Let the others run `befl channel sign` on the file; "
+        "`befl channel submit` takes several copies and brings their signatures together.",
+    ),
+    Code(
+        "BEFL-N-017",
+        "The update is out of date",
+        "The channel's configuration has changed since the update was proposed, and Fabric accepts an "
+        "update only against the configuration that it was made from. Propose it again, and let it be "
+        "signed again.",
+    ),
+    Code(
+        "BEFL-N-018",
+        "The channel does not have this institution",
+        "A newcomer joins with the channel's latest configuration block, and that block must name it. Wait "
+        "until the update that lets it in is submitted, then take the block again (`befl channel fetch` at "
+        "a member, or --from with a member's definition).",
+    ),
+    Code(
+        "BEFL-N-019",
+        "Too few institutions have approved the chaincode",
+        "A chaincode definition needs the approval of a majority, and the peers of a majority to endorse "
+        "its commit. The message names who lacks. Let them run `befl chaincode approve` (for other code: "
+        "`befl chaincode upgrade`), then try again.",
+        retryable=True,
+    ),
+    Code(
+        "BEFL-N-020",
+        "The code here is not the channel's",
+        "The chaincode definition in force carries the version and the digest of the code; what is "
+        "installed here differs. Install the befl that the consortium runs; or, to bring this one onto the "
+        "channel together with the others, run `befl chaincode upgrade`.",
+    ),
+    Code(
         "BEFL-N-040",
         "There is no such log",
         "Each process of an institution has one log, ORG/PROCESS (ca, orderer, peer, chaincode), and the supervisor "

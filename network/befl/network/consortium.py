@@ -21,12 +21,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from befl.gateway import wait
-from befl.network import fabric, files, supervisor
+from befl.network import fabric, lifecycle, supervisor
+from befl.network.definition import Definition
 from befl.network.institution import Member
 from befl.network.layout import PUBLIC, Layout
 from befl.network.observe import NetworkStatus, must_be_network, status
-from befl.network.topology import PORTS, Institution, Topology, dump, make, parse, with_ports
-from befl.rules import version
+from befl.network.topology import PORTS, Institution, Topology, dump, from_table, make, parse, with_ports
 from befl.rules.errors import BeflError
 
 Progress = Callable[[str], None]
@@ -119,22 +119,97 @@ def down(directory: Path | str, *, purge: bool = False) -> bool:
     return stopped
 
 
+def init(
+    directory: Path | str,
+    name: str,
+    host: str = "127.0.0.1",
+    progress: Progress = lambda _: None,
+    *,
+    channel: str = "befl",
+    owner: int | None = None,
+) -> Definition:
+    """Found one institution's own folder, for a channel that others run: identities, nodes, chaincode server.
+
+    Parameters
+    ----------
+    directory : Path
+        Absent, empty, or a folder that was made so.
+    name, host : str
+        The institution's short name, and where its processes listen.
+    progress : callable
+        Gets a line a step.
+    channel : str
+        The channel that it will join.
+    owner : int, optional
+        As for :func:`up`.
+
+    Returns
+    -------
+    Definition
+        What it hands to the others.
+
+    Raises
+    ------
+    BeflError
+        What :func:`up` raises.
+    """
+    table = {"befl": 1, "joins": True, "institutions": {name: {"host": host}}, "channel": {"name": channel}}
+    up(directory, from_table(table), progress, owner=owner)
+    return export(directory, name)
+
+
+def export(directory: Path | str, name: str = "") -> Definition:
+    """Return the public definition of an institution of a folder; ``name`` may be absent when there is one only.
+
+    Raises
+    ------
+    BeflError
+        N-004 no such institution, N-009 there is no network.
+    """
+    with acting(directory, name) as member:
+        return member.definition()
+
+
+@contextlib.contextmanager
+def acting(directory: Path | str, name: str = "", progress: Progress = lambda _: None) -> Iterator[Member]:
+    """Act for one institution of a folder: several may at once, each with one command at a time.
+
+    Parameters
+    ----------
+    directory : Path
+        A network folder.
+    name : str
+        The institution; may be absent when there is one only.
+    progress : callable
+        Gets a line when Fabric's programs have to be built.
+
+    Raises
+    ------
+    BeflError
+        N-004 no such institution, N-005 another command runs, N-009 there is no network.
+    """
+    layout = Layout(Path(directory).absolute())
+    must_be_network(layout)
+    programs = fabric.locate(progress)
+    with _locked(layout, fcntl.LOCK_SH):
+        topology = parse(layout.topology.read_bytes(), str(layout.topology))
+        names = [institution.name for institution in topology.institutions]
+        if not name and len(names) > 1:
+            raise BeflError("BEFL-N-004", "it is not said for which institution", f"--as one of {', '.join(names)}.")
+        institution = topology.institution(name or names[0])
+        with _locked(layout, fcntl.LOCK_EX, layout.home(institution.name).lock):
+            yield Member(topology, institution, layout, programs, threading.Event())
+
+
 def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progress: Progress) -> None:
     """Loop over the institutions, step by step; each step of each institution asks before it acts."""
-    from befl.shim.digest import code_digest  # noqa: PLC0415  # reads all chaincode source: only here
-
     began = time.monotonic()
-    digest = code_digest()
-    definition = files.definition_version(version.__version__, digest)
+    code = lifecycle.code()
     given_up = threading.Event()
     members = [Member(topology, institution, layout, programs, given_up) for institution in topology.institutions]
-    founder = members[0]
 
     def report(line: str) -> None:
         progress(f"[{time.monotonic() - began:5.1f} s] {line}")
-
-    def look_again() -> None:
-        os.kill(supervisor.running(layout.directory), signal.SIGHUP)
 
     workers = max(2, 2 * (os.cpu_count() or 1))
     with (
@@ -156,35 +231,54 @@ def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progr
 
         def identities(member: Member) -> None:
             member.prepare()
-            look_again()
+            member.look_again()
             member.await_ca()
             member.enrol(enrolling)
             member.publish()
             member.run_nodes()
-            member.serve(version.__version__, digest)
-            look_again()
+            member.serve(*code)
+            member.look_again()
 
         report(f"certificate authorities and identities of {len(members)} institutions")
         each(identities)
-        report("channel: genesis block, orderers and peers join")
-        founder.make_genesis()
-
-        def join(member: Member) -> str:
-            member.join_orderer()
-            member.join_peer()
-            return member.install(version.__version__, digest)
-
-        package_ids = dict(zip([member.institution.name for member in members], each(join), strict=True))
-        each(Member.await_leader)
-        report("chaincode: approved by each institution, committed by one")
-        sequence, committed = founder.committed()
-        if committed != definition:
-            each(lambda member: member.approve(package_ids[member.institution.name], definition, sequence + 1))
-            founder.commit(definition, sequence + 1)
-        each(Member.await_members)
-        each(Member.await_chaincode)
-        each(Member.register)
+        if topology.joins:
+            report("orderers and peers")
+            each(Member.await_nodes)
+        else:
+            _found_channel(members, code, each, report)
         report("ready")
+
+
+def _found_channel(
+    members: Sequence[Member],
+    code: tuple[str, str],
+    each: Callable[[Callable[[Member], Any]], list[Any]],
+    report: Progress,
+) -> None:
+    """Let the institutions make their channel, join it, and agree on the chaincode."""
+    founder = members[0]
+    genesis = founder.layout.genesis
+    report("channel: genesis block, orderers and peers join")
+    founder.make_genesis()
+
+    def join(member: Member) -> str:
+        member.join_orderer(genesis)
+        member.join_peer(genesis)
+        package_id, _ = member.install(*code)
+        return package_id
+
+    packages = dict(zip([member.institution.name for member in members], each(join), strict=True))
+    each(Member.await_leader)
+    report("chaincode: approved by each institution, committed by one")
+    wanted = lifecycle.wanted(founder)
+    if wanted.new:
+        each(lambda member: lifecycle.approve_definition(member, packages[member.institution.name], wanted))
+        lifecycle.commit_definition(founder, wanted)
+    each(lambda member: member.await_members(len(members) - 1))
+    each(Member.await_chaincode)
+    if any(each(lambda member: member.retire(*code))):
+        founder.look_again()
+    each(Member.register)
 
 
 def _topology(layout: Layout, wanted: Topology | None) -> Topology:
@@ -215,6 +309,8 @@ def _must_agree(kept: Topology, wanted: Topology) -> None:
         old = before[name]
         if (one.msp_id, one.host) != (old.msp_id, old.host) or one.ports not in (None, old.ports):
             raise BeflError("BEFL-N-011", f"institutions.{name} differs from the network's")
+    if kept.joins != wanted.joins:
+        raise BeflError("BEFL-N-011", "founding a channel is one thing, joining one is another; this folder is made")
     if (kept.channel, kept.chaincode) != (wanted.channel, wanted.chaincode):
         raise BeflError("BEFL-N-011", "[channel] or [chaincode] differs from the network's")
 
@@ -273,12 +369,16 @@ def _claim(directory: Path) -> None:
 
 
 @contextlib.contextmanager
-def _locked(layout: Layout) -> Iterator[None]:
-    with layout.lock.open("w") as file:
+def _locked(layout: Layout, how: int = fcntl.LOCK_EX, path: Path | None = None) -> Iterator[None]:
+    try:
+        file = (path or layout.lock).open("w")
+    except OSError as error:
+        raise BeflError("BEFL-N-010", f"{layout.directory} cannot be used: {error}") from None
+    with file:
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(file, how | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise BeflError("BEFL-N-005", f"another befl network command works on {layout.directory}") from None
+            raise BeflError("BEFL-N-005", f"another befl command works on {layout.directory}") from None
         yield
 
 

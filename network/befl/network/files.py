@@ -273,21 +273,26 @@ def peer_service(
     return _service(home, "peer", [program, "node", "start"], env)
 
 
-def chaincode_service(home: Home, python: str, env: Mapping[str, str]) -> dict[str, Any]:
-    """Describe the process of the chaincode server."""
+def chaincode_service(home: Home, python: str, config: Path, env: Mapping[str, str]) -> dict[str, Any]:
+    """Describe the process of a chaincode server with this configuration file."""
     # numpy's thread pool would hold memory for nothing: the rules are integer arithmetic
     threads = {"OPENBLAS_NUM_THREADS": "1", "OMP_NUM_THREADS": "1"}
-    argv = [python, "-m", "befl.shim", "--config", str(home.chaincode / "server.json")]
+    argv = [python, "-m", "befl.shim", "--config", str(config)]
     return _service(home, "chaincode", argv, {**threads, **env})
 
 
 def chaincode_config(
-    topology: Topology, institution: Institution, home: Home, package_id: str, code_digest: str
+    topology: Topology,
+    institution: Institution,
+    home: Home,
+    package_id: str,
+    code_digest: str,
+    port: str = "chaincode",
 ) -> dict[str, Any]:
-    """Make the configuration file of the chaincode server."""
+    """Make the configuration file of a chaincode server; ``port`` is the name of its port."""
     return {
         "chaincode_id": package_id,
-        "address": institution.address("chaincode"),
+        "address": institution.address(port),
         "certificate": str(home.chaincode / "tls" / "server.crt"),
         "key": str(home.chaincode / "tls" / "server.key"),
         "client_ca": str(home.chaincode / "tls" / "ca.crt"),
@@ -295,18 +300,18 @@ def chaincode_config(
         "time_tolerance_s": -(-milliseconds(topology.chaincode.time_tolerance) // 1000),
         "log_level": "INFO",
         "log_format": "text",
-        "operations_address": institution.address("chaincode_operations"),
+        "operations_address": institution.address(f"{port}_operations"),
         "operations_client_ca": str(home.operations_ca),
     }
 
 
-def chaincode_connection(institution: Institution, certificate: str, key: str, ca: str) -> dict[str, Any]:
+def chaincode_connection(address: str, certificate: str, key: str, ca: str) -> dict[str, Any]:
     """Make what tells the institution's own peer how to dial its own chaincode server; holds the peer's TLS key.
 
-    The arguments are PEM: the peer's TLS certificate and key, and the TLS CA.
+    The arguments are ``host:port`` of the server, and PEM: the peer's TLS certificate and key, and the TLS CA.
     """
     return {
-        "address": institution.address("chaincode"),
+        "address": address,
         "dial_timeout": "10s",
         "tls_required": True,
         "client_auth_required": True,
@@ -353,14 +358,14 @@ def chaincode_package(label: str) -> bytes:
     return _tar_gz([("metadata.json", metadata), ("code.tar.gz", code)])
 
 
-def collections(topology: Topology) -> list[dict[str, Any]]:
-    """Make the collections' configuration: every institution a member, no endorsement policy of their own.
+def collections(msp_ids: Sequence[str]) -> list[dict[str, Any]]:
+    """Make the collections' configuration: these institutions are members, no endorsement policy of their own.
 
     Secrecy comes from masks and envelopes, never from membership; so the chaincode's majority governs private keys too.
     Pushing to a peer more than required would cost the endorser the same bytes again; the rest pull at commit.
     """
-    members = ",".join(f"'{institution.msp_id}.member'" for institution in topology.institutions)
-    spread = min(1, len(topology.institutions) - 1)
+    members = ",".join(f"'{msp_id}.member'" for msp_id in sorted(msp_ids))
+    spread = min(1, len(msp_ids) - 1)
     return [
         {
             "name": name,

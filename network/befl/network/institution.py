@@ -6,9 +6,11 @@ public folder.
 
 from __future__ import annotations
 
+import base64
 import concurrent.futures
 import contextlib
 import datetime as dt
+import fcntl
 import hashlib
 import ipaddress
 import json
@@ -16,9 +18,12 @@ import os
 import re
 import secrets
 import shutil
+import signal
 import sys
 import tempfile
 import threading
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,19 +31,47 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+from fabric_protos.msp import msp_principal_pb2
 
 from befl.gateway import wait
 from befl.network import commands, files, membership, supervisor
+from befl.network.definition import Definition
 from befl.network.fabric import Fabric
 from befl.network.layout import Layout
-from befl.network.topology import Institution, Topology
+from befl.network.topology import Institution, Topology, dump, parse, swap_chaincode_ports
 from befl.rules.errors import BeflError
 
 CAS: Final = ("ca", "tlsca", "opsca")
 READY: Final = 60.0
 """Seconds that a process may take to answer."""
+CURRENT: Final = "chaincode"
+NEXT: Final = "chaincode-next"
+"""Two places for a chaincode server: an upgrade starts the new one beside the old one."""
+_OK: Final = 200
 _STARTS: Final = 3
 """So often a process may end and be started again before we call it broken."""
+
+
+@dataclass(frozen=True, slots=True)
+class Committed:
+    """The chaincode definition that is in force on the channel.
+
+    Parameters
+    ----------
+    sequence : int
+        0 when there is none.
+    version : str
+        Carries befl's version and the code digest.
+    members : frozenset of str
+        The MSP IDs that are members of the collections.
+    approvals : mapping
+        By MSP ID: whether the institution has approved it.
+    """
+
+    sequence: int
+    version: str
+    members: frozenset[str]
+    approvals: Mapping[str, bool]
 
 
 class Member:
@@ -158,20 +191,25 @@ class Member:
         _chain_msp(public.msp, self.home.ca / "ca-cert.pem", self.home.tls_ca)
         _copy(self.home.orderer / "tls" / "server.crt", public.orderer_certificate)
 
+    def definition(self) -> Definition:
+        """Return the institution's public definition."""
+        return Definition(
+            name=self.institution.name,
+            msp_id=self.institution.msp_id,
+            host=self.institution.host,
+            peer=self.institution.address("peer"),
+            orderer=self.institution.address("orderer"),
+            ca=(self.home.ca / "ca-cert.pem").read_text(),
+            tls_ca=self.home.tls_ca.read_text(),
+            orderer_certificate=(self.home.orderer / "tls" / "server.crt").read_text(),
+        )
+
     # --- nodes ------------------------------------------------------------------------------------------------
 
     def run_nodes(self) -> None:
         """Write what orderer and peer need, and describe their processes to the supervisor."""
         home = self.home
         _write(home.profile, files.render(files.connection_profile(self.topology, self.institution)))
-        tls = home.peer / "tls"
-        connection = files.chaincode_connection(
-            self.institution,
-            (tls / "server.crt").read_text(),
-            (tls / "server.key").read_text(),
-            (tls / "ca.crt").read_text(),
-        )
-        _write(home.chaincode / "connection.json", files.render(connection), private=True)
         for name, content in files.builder_scripts(home).items():
             _write(home.builder / "bin" / name, content)
             (home.builder / "bin" / name).chmod(0o700)
@@ -202,8 +240,44 @@ class Member:
             fresh.write_bytes(block.read_bytes())
             fresh.rename(self.layout.genesis)
 
-    def join_orderer(self) -> None:
-        """Let the orderer join the channel, when it has not."""
+    def joined(self) -> bool:
+        """Whether the own peer is in the channel."""
+        return self.topology.channel.name in self._await("peer", self._channels, "answering").split()
+
+    def await_nodes(self) -> None:
+        """Wait until orderer and peer answer, whatever channel they are in."""
+        context = self._operations_context()
+        host, port = self.institution.host, self.institution.port("orderer_admin")
+        self._await("orderer", lambda: commands.get(host, port, "/participation/v1/channels", context)[0], "answering")
+        self._await("peer", self._channels, "answering")
+
+    def await_orderer(self, height: int) -> None:
+        """Wait until the own orderer is a consenter of the channel and has so many blocks."""
+        context = self._operations_context()
+        host, port = self.institution.host, self.institution.port("orderer_admin")
+
+        def caught_up() -> bool:
+            path = f"/participation/v1/channels/{self.topology.channel.name}"
+            status, text = commands.get(host, port, path, context)
+            state = json.loads(text) if status == _OK else {}
+            return state.get("status") == "active" and int(state.get("height", 0)) >= height
+
+        self._await("orderer", caught_up, f"active with {height} blocks")
+
+    def await_height(self, height: int) -> None:
+        """Wait until the own peer has so many blocks of the channel."""
+        context = self._operations_context()
+        host, port = self.institution.host, self.institution.port("peer_operations")
+
+        def caught_up() -> bool:
+            text = commands.get(host, port, "/metrics", context)[1]
+            labels = f'channel="{self.topology.channel.name}"'
+            return (commands.metric(text, "ledger_blockchain_height", labels) or 0) >= height
+
+        self._await("peer", caught_up, f"having {height} blocks")
+
+    def join_orderer(self, block: Path) -> None:
+        """Let the orderer join the channel with a configuration block, when it has not."""
         context = self._operations_context()
         channel = self.topology.channel.name
         path = f"/participation/v1/channels/{channel}"
@@ -218,7 +292,7 @@ class Member:
                 "channel",
                 "join",
                 f"--channelID={channel}",
-                f"--config-block={self.layout.genesis}",
+                f"--config-block={block}",
                 f"--orderer-address={self.institution.address('orderer_admin')}",
                 f"--ca-file={self.home.tls_ca}",
                 f"--client-cert={operations / 'client.crt'}",
@@ -229,18 +303,18 @@ class Member:
         if commands.get(host, port, path, context, timeout=10)[0] != 200:
             raise BeflError("BEFL-N-007", f"{self.institution.name}: the orderer did not join channel {channel}")
 
-    def join_peer(self) -> None:
-        """Let the peer join the channel, when it has not."""
+    def join_peer(self, block: Path) -> None:
+        """Let the peer join the channel with its first block, when it has not."""
         channel = self.topology.channel.name
         if channel in self._await("peer", self._channels, "answering").split():
             return
-        self._peer("channel", "join", f"--blockpath={self.layout.genesis}", what=f"the peer joins channel {channel}")
+        self.peer_command("channel", "join", f"--blockpath={block}", what=f"the peer joins channel {channel}")
 
     def _channels(self) -> str:
         """Ask the own peer for its channels; empty while it does not listen (its /healthz is there earlier)."""
         if not commands.listens(self.institution.host, self.institution.port("peer")):
             return ""
-        return self._peer("channel", "list", what="listing channels")
+        return self.peer_command("channel", "list", what="listing channels")
 
     def await_leader(self) -> None:
         """Wait until the own orderer knows a Raft leader: before, it refuses every transaction."""
@@ -257,9 +331,8 @@ class Member:
 
         self._await("orderer", led, "following a Raft leader")
 
-    def await_members(self) -> None:
-        """Wait until the own peer knows the peers of the others: private data is pushed to them."""
-        others = len(self.topology.institutions) - 1
+    def await_members(self, others: int) -> None:
+        """Wait until the own peer knows the peers of so many others: private data is pushed to them."""
         channel = f'channel="{self.topology.channel.name}"'
         context = self._operations_context()
 
@@ -277,74 +350,156 @@ class Member:
         package = files.chaincode_package(label)
         return f"{label}:{hashlib.sha256(package).hexdigest()}", package
 
-    def install(self, version: str, code_digest: str) -> str:
-        """Install the chaincode package on the own peer, when it is not there; return its package id."""
+    def install(self, version: str, code_digest: str) -> tuple[str, bool]:
+        """Install the chaincode package on the own peer; return its package id, and False when it is there already."""
         package_id, package = self.package(version, code_digest)
         installed = json.loads(
-            self._peer("lifecycle", "chaincode", "queryinstalled", "--output=json", what="asking what is installed")
+            self.peer_command(
+                "lifecycle", "chaincode", "queryinstalled", "--output=json", what="asking what is installed"
+            )
         )
-        if package_id not in {entry["package_id"] for entry in installed.get("installed_chaincodes", [])}:
+        new = package_id not in {entry["package_id"] for entry in installed.get("installed_chaincodes", [])}
+        if new:
             path = self.home.chaincode / "package.tar.gz"
             path.write_bytes(package)
-            self._peer("lifecycle", "chaincode", "install", str(path), what="installing the chaincode")
-        return package_id
+            # the builder puts it into what the peer keeps of this package
+            slot = NEXT if self._described(NEXT)[0] == package_id else CURRENT
+            address = self.institution.address(self._port_name(slot))
+            _write(self.home.chaincode / "connection.json", files.render(self.connection(address)), private=True)
+            self.peer_command("lifecycle", "chaincode", "install", str(path), what="installing the chaincode")
+        return package_id, new
+
+    def connection(self, address: str) -> dict[str, Any]:
+        """Make what tells the own peer how to dial a chaincode server."""
+        tls = self.home.peer / "tls"
+        return files.chaincode_connection(
+            address,
+            (tls / "server.crt").read_text(),
+            (tls / "server.key").read_text(),
+            (tls / "ca.crt").read_text(),
+        )
 
     def serve(self, version: str, code_digest: str) -> None:
-        """Describe the chaincode server's process to the supervisor; its package id follows from the code."""
+        """Describe the chaincode server's process to the supervisor; its package id follows from the code.
+
+        Where a server for another package is, the new one comes beside it, at another address, until :meth:`retire`.
+        """
         package_id, _ = self.package(version, code_digest)
-        config = files.chaincode_config(self.topology, self.institution, self.home, package_id, code_digest)
-        _write(self.home.chaincode / "server.json", files.render(config), private=True)
+        slot = CURRENT if self._described(CURRENT)[0] in ("", package_id) else NEXT
+        port = self._port_name(slot)
+        config = files.chaincode_config(self.topology, self.institution, self.home, package_id, code_digest, port)
+        path = self.home.chaincode / f"server-{self.institution.port(port)}.json"
+        _write(path, files.render(config), private=True)
         # the package id stands in the description too, so that the supervisor starts a server anew when it changes
         env = {**commands.SERVICE_ENVIRONMENT, **commands.python_environment(), "BEFL_PACKAGE_ID": package_id}
         supervisor.write_service(
-            self.home.services, "chaincode", files.chaincode_service(self.home, sys.executable, env)
+            self.home.services, slot, files.chaincode_service(self.home, sys.executable, path, env)
         )
 
-    def committed(self) -> tuple[int, str]:
-        """Return sequence and version of the chaincode definition on the channel; (0, "") when there is none."""
-        answer = json.loads(
-            self._peer(
-                "lifecycle",
-                "chaincode",
-                "querycommitted",
-                f"--channelID={self.topology.channel.name}",
-                "--output=json",
-                what="asking for the chaincode definition",
-            )
-        )
-        for definition in answer.get("chaincode_definitions", []):
-            if definition["name"] == self.topology.chaincode.name:
-                return int(definition["sequence"]), str(definition["version"])
-        return 0, ""
+    def retire(self, version: str, code_digest: str) -> bool:
+        """End the chaincode server that the channel no longer needs; return whether there was one.
 
-    def approve(self, package_id: str, version: str, sequence: int) -> None:
-        """Approve the chaincode definition for the own institution, when it is not approved."""
-        if self.readiness(version, sequence).get(self.institution.msp_id):
+        The new server takes the old one's name without being started again.
+        """
+        package_id, _ = self.package(version, code_digest)
+        upcoming = self.home.services / f"{NEXT}.json"
+        found = upcoming.exists()
+        if self._described(NEXT)[0] == package_id:
+            upcoming.rename(self.home.services / f"{CURRENT}.json")
+        elif self._described(CURRENT)[0] == package_id:  # a step back
+            upcoming.unlink(missing_ok=True)
+        self._keep_ports()
+        return found
+
+    def _described(self, slot: str) -> tuple[str, int]:
+        """Return package id and port of the chaincode server in a slot; ("", 0) when there is none."""
+        try:
+            description = json.loads((self.home.services / f"{slot}.json").read_text())
+        except FileNotFoundError:
+            return "", 0
+        found = re.search(r"-(\d+)\.json$", description["argv"][-1])
+        return description["env"].get("BEFL_PACKAGE_ID", ""), int(found[1]) if found else 0
+
+    def _port_name(self, slot: str) -> str:
+        """Return the name of a slot's port: what runs keeps its port, the other slot has the other one."""
+        swapped = self._described(CURRENT)[1] == self.institution.port("chaincode_next")
+        return "chaincode_next" if (slot == NEXT) != swapped else "chaincode"
+
+    def _keep_ports(self) -> None:
+        """Write into the topology file at which of its two ports the chaincode server is now."""
+        if self._port_name(CURRENT) == "chaincode":
             return
+        with self.layout.topology.with_suffix(".lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)  # several institutions may share the file
+            kept = parse(self.layout.topology.read_bytes(), str(self.layout.topology))
+            swapped = swap_chaincode_ports(kept, self.institution.name)
+            fresh = self.layout.topology.with_suffix(".tmp")
+            fresh.write_text(dump(swapped))
+            fresh.rename(self.layout.topology)
+        self.institution = swapped.institution(self.institution.name)
+
+    def committed(self) -> Committed:
+        """Return the chaincode definition on the channel."""
+        try:
+            answer = json.loads(
+                self.peer_command(
+                    "lifecycle",
+                    "chaincode",
+                    "querycommitted",
+                    f"--channelID={self.topology.channel.name}",
+                    f"--name={self.topology.chaincode.name}",
+                    "--output=json",
+                    what="asking for the chaincode definition",
+                )
+            )
+        except BeflError as error:
+            if "is not defined" not in error.message:
+                raise
+            return Committed(0, "", frozenset(), {})
+        members: frozenset[str] = frozenset()
+        for collection in (answer.get("collections") or {}).get("config", []):
+            policy = collection["Payload"]["StaticCollectionConfig"]["member_orgs_policy"]
+            members = frozenset(
+                _role(identity["principal"]) for identity in policy["Payload"]["SignaturePolicy"]["identities"]
+            )
+        return Committed(int(answer["sequence"]), str(answer["version"]), members, answer["approvals"])
+
+    def approve(self, package_id: str, version: str, sequence: int, members: Sequence[str]) -> None:
+        """Approve a chaincode definition, with these institutions in the collections, for the own institution."""
         self._lifecycle(
             "approveformyorg",
             version,
             sequence,
+            members,
             f"--package-id={package_id}",
-            *self._ordering(),
+            *self.ordering(),
             what="approving the chaincode",
         )
 
-    def readiness(self, version: str, sequence: int) -> dict[str, bool]:
+    def readiness(self, version: str, sequence: int, members: Sequence[str]) -> dict[str, bool]:
         """Return which institutions have approved the definition, by MSP ID."""
         answer = json.loads(
-            self._lifecycle("checkcommitreadiness", version, sequence, "--output=json", what="asking for approvals")
+            self._lifecycle(
+                "checkcommitreadiness", version, sequence, members, "--output=json", what="asking for approvals"
+            )
         )
         approvals: dict[str, bool] = answer["approvals"]
         return approvals
 
-    def commit(self, version: str, sequence: int) -> None:
-        """Commit the definition that the institutions have approved; one institution does it for all."""
-        peers = []
-        for institution in self.topology.institutions:
-            tls_ca = self.layout.public(institution.name).tls_ca
-            peers += [f"--peerAddresses={institution.address('peer')}", f"--tlsRootCertFiles={tls_ca}"]
-        self._lifecycle("commit", version, sequence, *peers, *self._ordering(), what="committing the chaincode")
+    def commit(self, version: str, sequence: int, members: Sequence[str], peers: Mapping[str, str]) -> None:
+        """Commit the definition that the institutions have approved; one institution does it for all.
+
+        ``peers`` are those who endorse it: ``host:port``, and the TLS CA's certificate in PEM.
+        """
+        with tempfile.TemporaryDirectory(prefix=".commit-", dir=self.home.chaincode) as work:
+            options = []
+            for number, (address, tls_ca) in enumerate(peers.items()):
+                path = Path(work) / f"{number}.pem"
+                path.write_text(tls_ca)
+                options += [f"--peerAddresses={address}", f"--tlsRootCertFiles={path}"]
+            self._lifecycle(
+                "commit", version, sequence, members, *options, *self.ordering(), what="committing the chaincode"
+            )
 
     def await_chaincode(self) -> None:
         """Wait until the own peer gets an answer from the chaincode, be it a refusal in the chaincode's own words."""
@@ -353,7 +508,7 @@ class Member:
 
     def _chaincode_answers(self) -> bool:
         try:
-            self._peer(
+            self.peer_command(
                 "chaincode",
                 "query",
                 f"--channelID={self.topology.channel.name}",
@@ -373,10 +528,16 @@ class Member:
 
     # --- helpers ----------------------------------------------------------------------------------------------
 
-    def _lifecycle(self, verb: str, version: str, sequence: int, *extra: str, what: str) -> str:
+    def look_again(self) -> None:
+        """Tell the supervisor that a description has changed."""
+        pid = supervisor.running(self.layout.directory)
+        if pid:
+            os.kill(pid, signal.SIGHUP)
+
+    def _lifecycle(self, verb: str, version: str, sequence: int, members: Sequence[str], *extra: str, what: str) -> str:
         collections = self.home.chaincode / "collections.json"
-        _write(collections, files.render(files.collections(self.topology)))
-        return self._peer(
+        _write(collections, files.render(files.collections(members)))
+        return self.peer_command(
             "lifecycle",
             "chaincode",
             verb,
@@ -389,19 +550,20 @@ class Member:
             what=what,
         )
 
-    def _ordering(self) -> list[str]:
-        """Return the options by which the peer command reaches the own orderer."""
+    def ordering(self, address: str = "", tls_ca: Path | None = None) -> list[str]:
+        """Return the options by which the peer command reaches an orderer: the own one, or a member's."""
         tls = self.home.user("admin") / "tls"
         return [
-            f"--orderer={self.institution.address('orderer')}",
+            f"--orderer={address or self.institution.address('orderer')}",
             "--tls",
-            f"--cafile={self.home.tls_ca}",
+            f"--cafile={tls_ca or self.home.tls_ca}",
             "--clientauth",
             f"--certfile={tls / 'client.crt'}",
             f"--keyfile={tls / 'client.key'}",
         ]
 
-    def _peer(self, *arguments: str, what: str) -> str:
+    def peer_command(self, *arguments: str, what: str) -> str:
+        """Run Fabric's ``peer`` command as the institution's admin; return what it prints."""
         return commands.run(
             [self.fabric.command("peer"), *arguments],
             env=files.cli_environment(self.institution, self.home, self.fabric.config),
@@ -449,6 +611,11 @@ class Member:
             plain = [re.sub(r"\x1b\[[0-9;]*m", "", line).strip() for line in lines]
             return " | ".join([line for line in plain if line][-3:])[-600:]
         return "no log"
+
+
+def _role(principal: str) -> str:
+    """Return the MSP ID in a role principal of a collection's policy."""
+    return str(msp_principal_pb2.MSPRole.FromString(base64.b64decode(principal)).msp_identifier)
 
 
 def _chain_msp(target: Path, ca: Path, tls_ca: Path) -> None:

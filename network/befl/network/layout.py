@@ -99,6 +99,11 @@ class Home:
         """The connection profile."""
         return self.folder / "connection.json"
 
+    @property
+    def lock(self) -> Path:
+        """Held while a command acts for the institution."""
+        return self.folder / ".lock"
+
     def user(self, name: str) -> Path:
         """Return a user's folder, with ``msp`` and ``tls``."""
         return self.folder / "users" / name

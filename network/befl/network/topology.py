@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from befl.rules.errors import BeflError
-from befl.rules.reader import Duration, Integer, Mapped, Table, Text, parse_toml, read, setting
+from befl.rules.reader import Boolean, Duration, Integer, Mapped, Table, Text, parse_toml, read, setting
 
 MOST_INSTITUTIONS: Final = 32
 RESERVED: Final = frozenset({"public", "supervisor"})
@@ -47,6 +47,8 @@ class Ports:
     peer_operations: int = setting(_PORT, "peer: health and metrics")
     chaincode: int = setting(_PORT, "chaincode server")
     chaincode_operations: int = setting(_PORT, "chaincode server: health and metrics")
+    chaincode_next: int = setting(_PORT, "chaincode server that comes, while an upgrade goes on beside the old one")
+    chaincode_next_operations: int = setting(_PORT, "chaincode server that comes: health and metrics")
 
 
 PORTS: Final = tuple(field.name for field in dataclasses.fields(Ports))
@@ -102,6 +104,9 @@ class TopologyTable:
     )
     channel: Channel = setting(Table(Channel), "the channel", default=Channel())
     chaincode: Chaincode = setting(Table(Chaincode), "the chaincode", default=Chaincode())
+    joins: bool = setting(
+        Boolean(), "whether these institutions join a running channel, instead of founding one", default=False
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +144,15 @@ class Institution:
 
 @dataclass(frozen=True, slots=True)
 class Topology:
-    """A consortium: its institutions in order of name, its channel, its chaincode."""
+    """What a folder holds: its institutions in order of name, its channel, its chaincode.
+
+    With ``joins`` the institutions did not found the channel; who else is in it stands in the channel's configuration.
+    """
 
     institutions: tuple[Institution, ...]
     channel: Channel = Channel()
     chaincode: Chaincode = Chaincode()
+    joins: bool = False
 
     def institution(self, name: str) -> Institution:
         """Return an institution by its name."""
@@ -170,7 +179,12 @@ def make(names: Sequence[str]) -> Topology:
     twice = sorted({name for name in names if list(names).count(name) > 1})
     if twice:
         raise BeflError("BEFL-N-004", f"institutions: {twice[0]} stands twice")
-    return _complete(read(TopologyTable, {"befl": 1, "institutions": {name: {} for name in names}}))
+    return from_table({"befl": 1, "institutions": {name: {} for name in names}})
+
+
+def from_table(table: Mapping[str, Any]) -> Topology:
+    """Make a topology of what a topology file would hold; raises what :func:`parse` does."""
+    return _complete(read(TopologyTable, table))
 
 
 def parse(data: bytes, what: str) -> Topology:
@@ -189,7 +203,7 @@ def parse(data: bytes, what: str) -> Topology:
         ``BEFL-C-002`` to ``BEFL-C-005`` when a field is unknown, missing or wrong or the file is no TOML;
         ``BEFL-N-004`` when the values do not go together.
     """
-    return _complete(read(TopologyTable, parse_toml(data, what)))
+    return from_table(parse_toml(data, what))
 
 
 def dump(topology: Topology) -> str:
@@ -197,7 +211,7 @@ def dump(topology: Topology) -> str:
     lines = [
         "# The consortium, as `befl network up` made it. Ports stand in the channel configuration: do not change them."
     ]
-    lines += ["befl = 1", ""]
+    lines += ["befl = 1", *(["joins = true"] if topology.joins else []), ""]
     for name, table in (("channel", topology.channel), ("chaincode", topology.chaincode)):
         lines += [f"[{name}]", *_keys(dataclasses.asdict(table)), ""]
     for institution in topology.institutions:
@@ -220,6 +234,23 @@ def with_ports(topology: Topology, ports: Sequence[int]) -> Topology:
             for institution in topology.institutions
         ),
     )
+
+
+def swap_chaincode_ports(topology: Topology, name: str) -> Topology:
+    """Exchange the ports of an institution's chaincode server and of the one that comes."""
+    changed = []
+    for institution in topology.institutions:
+        ports = institution.ports
+        if institution.name == name and ports is not None:
+            ports = dataclasses.replace(
+                ports,
+                chaincode=ports.chaincode_next,
+                chaincode_operations=ports.chaincode_next_operations,
+                chaincode_next=ports.chaincode,
+                chaincode_next_operations=ports.chaincode_operations,
+            )
+        changed.append(dataclasses.replace(institution, ports=ports))
+    return dataclasses.replace(topology, institutions=tuple(changed))
 
 
 def _keys(values: Mapping[str, Any]) -> list[str]:
@@ -251,4 +282,4 @@ def _complete(table: TopologyTable) -> Topology:
             if key in taken:
                 raise BeflError("BEFL-N-004", f"{where}.ports.{name}: port {key[1]} is {taken[key]}")
             taken[key] = f"{where}.ports.{name}"
-    return Topology(institutions, table.channel, table.chaincode)
+    return Topology(institutions, table.channel, table.chaincode, table.joins)

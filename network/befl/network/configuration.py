@@ -1,0 +1,357 @@
+"""Pure functions on a decoded channel configuration: who is in the channel, and what would change.
+
+The configuration is what ``configtxlator proto_decode --type common.Config`` makes of it, plain JSON values. Every
+function returns a new configuration and leaves the given one alone; asked for what is there already, it returns an
+equal one. An institution has one MSP and stands in two groups, so whatever changes its MSP changes both: Fabric refuses
+two differing definitions of one MSP ID ("Channel Configuration" in Fabric's documentation).
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from befl.network.definition import Definition
+from befl.network.files import NODE_OUS
+from befl.rules.errors import BeflError
+
+Configuration = dict[str, Any]
+
+GROUPS: Final = ("Application", "Orderer")
+_OWN_PATH: Final = 4
+"""Channel, group, institution, and something in it: such a change is the institution's own matter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Present:
+    """An institution as the channel configuration knows it.
+
+    Parameters
+    ----------
+    msp_id : str
+        Its MSP ID.
+    peers, orderers : tuple of str
+        ``host:port`` of its anchor peers and of its orderers.
+    tls_cas : tuple of str
+        The certificates of its TLS CAs, PEM.
+    revocations : tuple of str
+        Its certificate revocation lists, PEM.
+    """
+
+    msp_id: str
+    peers: tuple[str, ...]
+    orderers: tuple[str, ...]
+    tls_cas: tuple[str, ...]
+    revocations: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One thing that an update would change.
+
+    Parameters
+    ----------
+    what : str
+        ``added``, ``changed`` or ``removed``.
+    path : tuple of str
+        Where in the configuration, for example ``("Channel", "Application", "Org5MSP")``.
+    kind : str
+        ``group``, ``value`` or ``policy``.
+    """
+
+    what: str
+    path: tuple[str, ...]
+    kind: str
+
+    def __str__(self) -> str:
+        """Write it for people."""
+        return f"{self.what}: {self.kind} {'/'.join(self.path)}"
+
+
+def present(configuration: Configuration) -> tuple[Present, ...]:
+    """Return the institutions of the channel, in order of MSP ID."""
+    groups = configuration["channel_group"]["groups"]
+    found = []
+    for msp_id, member in sorted(groups["Application"]["groups"].items()):
+        orderer = groups["Orderer"]["groups"].get(msp_id, {"values": {}})
+        msp = member["values"]["MSP"]["value"]["config"]
+        anchors = _value(member, "AnchorPeers").get("anchor_peers") or ()
+        found.append(
+            Present(
+                msp_id,
+                tuple(f"{anchor['host']}:{anchor['port']}" for anchor in anchors),
+                tuple(_value(orderer, "Endpoints").get("addresses") or ()),
+                tuple(base64.b64decode(pem).decode() for pem in msp["tls_root_certs"]),
+                tuple(base64.b64decode(pem).decode() for pem in msp["revocation_list"]),
+            )
+        )
+    return tuple(found)
+
+
+def add(configuration: Configuration, definition: Definition) -> Configuration:
+    """Bring an institution into the channel: both groups, orderer address, consenter, anchor peer.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-N-013`` when the MSP ID or an endpoint belongs to another one there.
+    """
+    changed = copy.deepcopy(configuration)
+    groups = changed["channel_group"]["groups"]
+    wanted = {"Application": _application_group(definition), "Orderer": _orderer_group(definition)}
+    for name in GROUPS:
+        there = groups[name]["groups"].get(definition.msp_id)
+        if there is None:
+            groups[name]["groups"][definition.msp_id] = wanted[name]
+        elif _trust(there) != _trust(wanted[name]):
+            raise BeflError(
+                "BEFL-N-013", f"{definition.msp_id} is in the channel already, with other certificate authorities"
+            )
+    _refuse_taken(changed, definition)
+    consenters = _consenters(changed)
+    consenter = _consenter(definition)
+    if all((one["host"], one["port"]) != (consenter["host"], consenter["port"]) for one in consenters):
+        consenters.append(consenter)
+    return changed
+
+
+def remove(configuration: Configuration, msp_id: str) -> Configuration:
+    """Take an institution out of the channel: both groups and its consenters; nothing when it is not there.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-N-014`` when nobody would be left.
+    """
+    changed = copy.deepcopy(configuration)
+    groups = changed["channel_group"]["groups"]
+    addresses: set[str] = set()
+    for one in present(configuration):
+        if one.msp_id == msp_id:
+            addresses = set(one.orderers)
+    for name in GROUPS:
+        groups[name]["groups"].pop(msp_id, None)
+        if not groups[name]["groups"]:
+            raise BeflError("BEFL-N-014", f"{msp_id} is the last institution of the channel")
+    consenters = _consenters(changed)
+    consenters[:] = [one for one in consenters if f"{one['host']}:{one['port']}" not in addresses]
+    return changed
+
+
+def revoke(configuration: Configuration, msp_id: str, revocations: Sequence[str]) -> Configuration:
+    """Put an institution's certificate revocation lists (PEM) into its MSP definition, in both groups."""
+    changed = copy.deepcopy(configuration)
+    groups = changed["channel_group"]["groups"]
+    for name in GROUPS:
+        if msp_id in groups[name]["groups"]:
+            msp = groups[name]["groups"][msp_id]["values"]["MSP"]["value"]["config"]
+            msp["revocation_list"] = [_b64(pem) for pem in revocations]
+    return changed
+
+
+def changes(configuration: Configuration, update: Mapping[str, Any]) -> tuple[Change, ...]:
+    """Say what an update (``common.ConfigUpdate``, decoded) would change of a configuration.
+
+    Versions say what is touched: an element that is not in the read set, or has another version there. A removal shows
+    only against the configuration: a group that is touched no longer lists what it has now.
+    """
+    return tuple(
+        _changes(("Channel",), configuration["channel_group"], update.get("read_set") or {}, update["write_set"])
+    )
+
+
+def in_force(configuration: Configuration, update: Mapping[str, Any]) -> bool:
+    """Whether all that an update would change is the configuration already."""
+
+    def holds(path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any], write: Mapping[str, Any]) -> bool:
+        touched = _version(write) != _version(read) or not read
+        for kind in ("groups", "values", "policies"):
+            there, wanted = now.get(kind) or {}, write.get(kind) or {}
+            if touched and set(there) != set(wanted):
+                return False
+            for name, element in wanted.items():
+                before = (read.get(kind) or {}).get(name) or {}
+                if name not in there:
+                    return False
+                if kind == "groups":
+                    if not holds((*path, name), there[name], before, element):
+                        return False
+                elif (_version(element) != _version(before) or not before) and element != there[name]:
+                    return False
+        return True
+
+    return holds(("Channel",), configuration["channel_group"], update.get("read_set") or {}, update["write_set"])
+
+
+def stale(configuration: Configuration, update: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return where the configuration is no longer what an update was made from; empty when it is."""
+
+    def differs(path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any]) -> tuple[str, ...]:
+        if _version(now) != _version(read):
+            return path
+        for kind in ("groups", "values", "policies"):
+            for name, element in (read.get(kind) or {}).items():
+                there = (now.get(kind) or {}).get(name)
+                if there is None or _version(there) != _version(element):
+                    return (*path, name)
+                if kind == "groups":
+                    deeper = differs((*path, name), there, element)
+                    if deeper:
+                        return deeper
+        return ()
+
+    return differs(("Channel",), configuration["channel_group"], update.get("read_set") or {})
+
+
+def majority(count: int) -> int:
+    """Return how many of ``count`` institutions are a majority."""
+    return count // 2 + 1
+
+
+def required(configuration: Configuration, found: Sequence[Change]) -> tuple[int, frozenset[str]]:
+    """Return how many institutions must sign these changes, and which ones may.
+
+    What lies within one institution's own groups is its own matter (modification policy: its Admins); the rest takes a
+    majority of the institutions.
+    """
+    owners = {change.path[2] for change in found if len(change.path) >= _OWN_PATH and change.path[1] in GROUPS}
+    if owners and len(owners) == 1 and all(len(change.path) >= _OWN_PATH for change in found):
+        return 1, frozenset(owners)
+    everybody = frozenset(one.msp_id for one in present(configuration))
+    return majority(len(everybody)), everybody
+
+
+def _changes(
+    path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any], write: Mapping[str, Any]
+) -> Iterator[Change]:
+    touched = _version(write) != _version(read)
+    for kind, word in (("groups", "group"), ("values", "value"), ("policies", "policy")):
+        there, wanted = now.get(kind) or {}, write.get(kind) or {}
+        for name, element in sorted(wanted.items()):
+            before = (read.get(kind) or {}).get(name)
+            if before is None:
+                yield Change("changed" if name in there else "added", (*path, name), word)
+            elif kind == "groups":
+                yield from _changes((*path, name), there.get(name) or {}, before, element)
+            elif _version(element) != _version(before):
+                yield Change("changed", (*path, name), word)
+        if touched:
+            yield from (Change("removed", (*path, name), word) for name in sorted(set(there) - set(wanted)))
+
+
+def _version(element: Mapping[str, Any]) -> str:
+    return str(element.get("version") or "0")
+
+
+def _value(group: Mapping[str, Any], name: str) -> Mapping[str, Any]:
+    value: Mapping[str, Any] = (group["values"].get(name) or {}).get("value") or {}
+    return value
+
+
+def _trust(group: Mapping[str, Any]) -> tuple[Any, Any]:
+    """Return what makes an institution that one: its certificate authorities."""
+    config = group["values"]["MSP"]["value"]["config"]
+    return config["root_certs"], config["tls_root_certs"]
+
+
+def _refuse_taken(configuration: Configuration, definition: Definition) -> None:
+    for one in present(configuration):
+        if one.msp_id == definition.msp_id:
+            continue
+        for address in (definition.peer, definition.orderer):
+            if address in (*one.peers, *one.orderers):
+                raise BeflError("BEFL-N-013", f"{address} is an endpoint of {one.msp_id} already")
+
+
+def _consenters(configuration: Configuration) -> list[dict[str, Any]]:
+    consensus = configuration["channel_group"]["groups"]["Orderer"]["values"]["ConsensusType"]["value"]
+    if consensus["type"] != "etcdraft":
+        raise BeflError("BEFL-N-014", f"the channel's consensus is {consensus['type']}; befl changes etcdraft only")
+    consenters: list[dict[str, Any]] = consensus["metadata"]["consenters"]
+    return consenters
+
+
+def _consenter(definition: Definition) -> dict[str, Any]:
+    host, _, port = definition.orderer.rpartition(":")
+    certificate = _b64(definition.orderer_certificate)
+    return {"client_tls_cert": certificate, "host": host, "port": int(port), "server_tls_cert": certificate}
+
+
+def _application_group(definition: Definition) -> dict[str, Any]:
+    host, _, port = definition.peer.rpartition(":")
+    return _group(
+        {
+            "AnchorPeers": {"anchor_peers": [{"host": host, "port": int(port)}]},
+            "MSP": _msp(definition),
+        },
+        {
+            "Readers": _signature(definition.msp_id, "PEER", "CLIENT", "ADMIN"),
+            "Writers": _signature(definition.msp_id, "CLIENT", "ADMIN"),
+            "Admins": _signature(definition.msp_id, "ADMIN"),
+            "Endorsement": _signature(definition.msp_id, "PEER"),
+        },
+    )
+
+
+def _orderer_group(definition: Definition) -> dict[str, Any]:
+    return _group(
+        {"Endpoints": {"addresses": [definition.orderer]}, "MSP": _msp(definition)},
+        {
+            "Readers": _signature(definition.msp_id, "ORDERER", "ADMIN"),
+            "Writers": _signature(definition.msp_id, "ORDERER"),
+            "Admins": _signature(definition.msp_id, "ADMIN"),
+        },
+    )
+
+
+def _group(values: Mapping[str, Any], policies: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        "groups": {},
+        "mod_policy": "Admins",
+        "policies": {name: {"mod_policy": "Admins", "policy": one, "version": "0"} for name, one in policies.items()},
+        "values": {name: {"mod_policy": "Admins", "value": one, "version": "0"} for name, one in values.items()},
+        "version": "0",
+    }
+
+
+def _signature(msp_id: str, *roles: str) -> dict[str, Any]:
+    """Make the signature policy ``OR('MSP.role', ...)``."""
+    return {
+        "type": 1,
+        "value": {
+            "identities": [
+                {"principal": {"msp_identifier": msp_id, "role": role}, "principal_classification": "ROLE"}
+                for role in roles
+            ],
+            "rule": {"n_out_of": {"n": 1, "rules": [{"signed_by": index} for index in range(len(roles))]}},
+            "version": 0,
+        },
+    }
+
+
+def _msp(definition: Definition) -> dict[str, Any]:
+    ca = _b64(definition.ca)
+    ous = {f"{ou}_ou_identifier": {"certificate": ca, "organizational_unit_identifier": ou} for ou in sorted(NODE_OUS)}
+    return {
+        "config": {
+            "admins": [],
+            "crypto_config": {"identity_identifier_hash_function": "SHA256", "signature_hash_family": "SHA2"},
+            "fabric_node_ous": {**ous, "enable": True},
+            "intermediate_certs": [],
+            "name": definition.msp_id,
+            "organizational_unit_identifiers": [],
+            "revocation_list": [],
+            "root_certs": [ca],
+            "signing_identity": None,
+            "tls_intermediate_certs": [],
+            "tls_root_certs": [_b64(definition.tls_ca)],
+        },
+        "type": 0,
+    }
+
+
+def _b64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
