@@ -1,0 +1,92 @@
+"""The whole road by the command line on a real network: approve, publish, watch, list, fetch, verify, predict."""
+
+from __future__ import annotations
+
+import csv
+import json
+import signal
+import subprocess
+
+import pytest
+
+from .hospitals import BEFL, befl, befl_json, hospitals, task_toml
+
+
+def test_from_the_task_to_a_prediction(consortium, tmp_path):
+    network = ("--network", consortium.directory)
+    with hospitals(consortium, tmp_path, "cli") as agents:
+        made = befl_json("task", "publish", task_toml(tmp_path, "cli"), *network, "--as", "org1")
+        task = made["task"]
+        with subprocess.Popen(
+            [*BEFL, "task", "watch", task, *map(str, network), "--as", "org2", "--format", "json"],
+            stdout=subprocess.PIPE,
+            text=True,
+        ) as watcher:
+            first = json.loads(watcher.stdout.readline())
+            assert (first["state"], first["transaction"]) == ("published", "")
+            for each in agents:
+                each.start()
+            changes = [json.loads(line) for line in watcher.stdout]
+            assert watcher.wait(10) == 0
+        names = [change["transaction"] for change in changes]
+        assert {name: names.count(name) for name in set(names)} == {
+            "Apply": 3,
+            "Open": 2,
+            "Submit": 6,
+            "Close": 2,
+            "Report": 6,
+            "Finish": 1,
+        }
+        assert changes[-1]["state"] == "finished"
+        assert [change["block"] for change in changes] == sorted(change["block"] for change in changes)
+
+        [line] = [each for each in befl_json("task", "list", *network, "--as", "org3") if each["id"] == task]
+        assert (line["state"], line["round"], line["issuer"]) == ("finished", 2, consortium.msp_ids[0])
+        shown = befl("task", "show", task, *network, "--as", "org2")
+        assert f"trainers   {', '.join(consortium.msp_ids)}" in shown
+        [record] = [each for each in befl_json("model", "list", *network, "--as", "org1") if each["task"] == task]
+
+        folder = tmp_path / "model"
+        befl("model", "fetch", task, "--output", folder, *network, "--as", "org3")
+        verdict = befl_json("model", "verify", folder, *network, "--as", "org2")
+        assert (verdict["digest"], verdict["model"]) == (record["digest"], record["model"])
+        assert {path.name for path in folder.iterdir()} == set(verdict["files"])
+        own = agents[0].folder / "state" / "models" / task
+        agents[0].says(f"model in {own}")
+        assert {path.name: path.read_bytes() for path in own.iterdir()} == {
+            path.name: path.read_bytes() for path in folder.iterdir()
+        }
+
+        rows = list(csv.DictReader(agents[1].rows.read_text().splitlines()))
+        predicted = json.loads(befl("predict", folder, agents[1].rows, "--format", "json"))["predicted"]
+        right = sum(row["disease"] == guess for row, guess in zip(rows, predicted, strict=True))
+        assert right / len(rows) > 0.65, "it has learnt something"
+
+        (folder / "card.md").write_text("# A better model\n")
+        assert befl("model", "verify", folder, *network, "--as", "org2", status=1).startswith("BEFL-M-009")
+
+        assert "BEFL-C-008: " in befl("agent", "run", "--config", agents[2].config, status=2)
+        assert agents[2].process.poll() is None, "the first agent is not disturbed by the second"
+
+        assert [each.stop() for each in agents[:2]] == [0, 0]
+        assert agents[2].stop(signal.SIGINT) == 130
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        (("task", "show", "0" * 16), "BEFL-T-007"),
+        (("task", "watch", "0" * 16), "BEFL-T-007"),
+        (("model", "fetch", "0" * 16), "BEFL-T-007"),
+        (("task", "apply", "nonsense"), "BEFL-T-007"),
+    ],
+)
+def test_unknown_ids(consortium, tmp_path, arguments, code):
+    said = befl(*arguments, "--network", consortium.directory, "--as", "org1", status=1, cwd=tmp_path)
+    assert said.startswith(code)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_role_that_the_identity_has_not(consortium):
+    said = befl("task", "apply", "0" * 16, "--network", consortium.directory, "--as", "org1/issuer", status=1)
+    assert said.startswith(f"BEFL-A-001: the certificate from {consortium.msp_ids[0]} has befl.role issuer")
