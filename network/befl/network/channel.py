@@ -235,7 +235,10 @@ def join(member: Member, block: Path | None, source: Definition | None) -> Outco
             except OSError as error:
                 raise BeflError("BEFL-N-018", f"{block}: {error.strerror}") from None
         elif source is not None:
-            latest.write_bytes(_fetch_from(member, source.orderer, source.tls_ca, "config", work))
+            try:
+                latest.write_bytes(_fetch_from(member, source.orderer, source.tls_ca, "config", work))
+            except BeflError as error:  # it refuses whoever is not in the channel
+                raise BeflError("BEFL-N-018", f"{source.msp_id} does not hand out the block: {error.message}") from None
         try:
             decoded = _decode(member, "common.Block", latest.read_bytes())
             now = _configuration(decoded)
@@ -246,8 +249,7 @@ def join(member: Member, block: Path | None, source: Definition | None) -> Outco
             raise BeflError("BEFL-N-018", f"{block}: this is no configuration block") from None
         if header["channel_id"] != name:
             raise BeflError("BEFL-N-018", f"the block is of channel {header['channel_id']}, not {name}")
-        tls_ca = member.home.tls_ca.read_text()
-        if all((one.msp_id, one.tls_cas) != (me.msp_id, (tls_ca,)) for one in others):
+        if all((one.msp_id, one.tls_cas) != (me.msp_id, (member.tls_ca,)) for one in others):
             raise BeflError(
                 "BEFL-N-018",
                 f"the channel of this block ({number}) does not have {me.msp_id} with this folder's certificates",
@@ -255,14 +257,13 @@ def join(member: Member, block: Path | None, source: Definition | None) -> Outco
         already = member.joined()
         member.join_orderer(latest)
         member.await_orderer(number + 1)
-        genesis.write_bytes(
-            _fetch_from(member, me.address("orderer"), tls_ca, "0", work)
-        )  # a peer joins with the first block and reads the rest
+        member.await_leader()
+        # a peer joins with the first block and reads the rest; the own orderer has them all now
+        genesis.write_bytes(_fetch_soon(member, work))
         member.join_peer(genesis)
         member.await_height(number + 1)
     now = current(member)
     picture(member, now)
-    member.await_leader()
     member.await_members(min(1, len(configuration.present(now)) - 1))
     members = ", ".join(one.msp_id for one in configuration.present(now))
     return Outcome(f"{me.msp_id} is in channel {name} with {members}", changed=not already)
@@ -398,6 +399,22 @@ def _fetch_from(member: Member, orderer: str, tls_ca: str, which: str, work: str
         what=f"fetching a block from {orderer}",
     )
     return path.read_bytes()
+
+
+def _fetch_soon(member: Member, work: str) -> bytes:
+    """Return the channel's first block from the own orderer, once it hands out blocks."""
+    found: list[bytes] = []
+
+    def fetched() -> bool:
+        try:
+            found[:] = [_fetch_from(member, member.institution.address("orderer"), member.tls_ca, "0", work)]
+        except BeflError as error:
+            if "SERVICE_UNAVAILABLE" not in error.message:  # it is, until the orderer follows a leader
+                raise
+        return bool(found)
+
+    wait.until(fetched, timeout=READY, interval=0.2, what="the own orderer handing out blocks")
+    return found[0]
 
 
 def _decode(member: Member, kind: str, data: bytes) -> Any:

@@ -106,7 +106,10 @@ def approve(member: Member, *, new_code: bool = False) -> Outcome:
         raise BeflError("BEFL-N-020", f"the channel runs {found.before.version[:22]}, here is {found.version[:22]}")
     package_id, _ = _installed(member)
     me = member.institution.msp_id
-    if not approve_definition(member, package_id, found):
+    approved = approve_definition(member, package_id, found)
+    if not found.new:
+        _settle(member)
+    if not approved:
         return Outcome(f"nothing to change: {me} has approved sequence {found.sequence}", changed=False)
     return Outcome(f"{me} approves sequence {found.sequence}, collections of {', '.join(found.members)}")
 
@@ -135,6 +138,7 @@ def commit(member: Member) -> Outcome:
     if not found.new:
         return Outcome(f"nothing to change: sequence {found.sequence} is committed", changed=False)
     commit_definition(member, found)
+    _settle(member)
     return Outcome(f"sequence {found.sequence} is committed, collections of {', '.join(found.members)}")
 
 
@@ -229,6 +233,14 @@ def _lacking(member: Member, found: Wanted) -> list[str]:
     """Return the institutions that have not approved."""
     approvals = member.readiness(found.version, found.sequence, found.members)
     return [name for name in found.members if not approvals.get(name)]
+
+
+def _settle(member: Member) -> bool:
+    """Wait until the own peer serves the definition in force; end the server of an earlier one, if any."""
+    member.await_chaincode()
+    ended = member.retire(*code())
+    member.look_again()
+    return ended
 
 
 def _installed(member: Member) -> tuple[str, bool]:
