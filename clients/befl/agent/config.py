@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from befl.operations.server import Tls
 from befl.rules.errors import BeflError
 from befl.rules.reader import Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
 from befl.rules.schemes import SCHEMES
@@ -73,6 +74,22 @@ class TrainingTable:
     timeout: int = setting(Integer(1, 7 * 86_400), "seconds that one call of the app may take", default=3_600)
 
 
+@dataclass(frozen=True)
+class MetricsTable:
+    """``[metrics]``: where the agent shows ``/healthz``, ``/version`` and ``/metrics``."""
+
+    listen: str = setting(
+        Text(most=300),
+        'host:port, for example "127.0.0.1:9464"; empty for nowhere; an address that others reach needs TLS',
+        default="",
+    )
+    certificate: str = setting(Text(most=1_000), "TLS: certificate of the agent's server, PEM", default="")
+    key: str = setting(Text(most=1_000), "TLS: its key, PEM", default="")
+    client_ca: str = setting(
+        Text(most=1_000), "TLS: the CA whose certificates may read metrics, PEM; one for operators only", default=""
+    )
+
+
 @dataclass(frozen=True, kw_only=True)
 class AgentConfig:
     """The whole of ``AGENT.toml``; relative paths are relative to the file."""
@@ -83,6 +100,7 @@ class AgentConfig:
     data: Mapping[str, DataTable] = setting(Mapped(Table(DataTable), 1_000, key=_WORD), "the data", default={})
     policy: Policy = setting(Table(Policy), "the policy", default=Policy())
     training: TrainingTable = setting(Table(TrainingTable), "training", default=TrainingTable())
+    metrics: MetricsTable = setting(Table(MetricsTable), "health and metrics", default=MetricsTable())
     state: str = setting(_PATH, "the folder of the agent's own records", default="state")
     folder: Path = Path()
 
@@ -100,6 +118,17 @@ class AgentConfig:
     def user_dir(self) -> Path:
         """The identity's folder, with ``msp`` and ``tls``."""
         return (self.folder / self.identity.msp_dir).parent
+
+    def metrics_tls(self) -> Tls | None:
+        """Return the TLS files for health and metrics, None for none; ``BEFL-C-003`` when one of the three lacks."""
+        table = self.metrics
+        named = {"certificate": table.certificate, "key": table.key, "client_ca": table.client_ca}
+        if not any(named.values()):
+            return None
+        for name, value in named.items():
+            if not value:
+                raise BeflError("BEFL-C-003", f"metrics.{name}: missing", "TLS needs certificate, key and client_ca.")
+        return Tls(self.folder / table.certificate, self.folder / table.key, self.folder / table.client_ca)
 
     def data_path(self, alias: str) -> Path:
         """Return the file behind an alias; raises ``BEFL-C-007`` when the configuration has none."""

@@ -25,6 +25,7 @@ _COMMANDS: Final = {
     "app": ("befl.cli.app:app", "Look at training apps and approve them."),
     "model": ("befl.cli.model:model", "List, fetch and verify final models."),
     "predict": ("befl.cli.predict:predict", "Predict with a model folder; needs no network."),
+    "doctor": ("befl.cli.doctor:doctor", "Find what is wrong with installation, network, agent and data."),
     "explain": ("befl.cli.explain:explain", "Explain an error code."),
     "version": ("befl.cli.version:version", "Say which befl and which Fabric this is."),
 }

@@ -78,11 +78,14 @@ def last(paths: dict[str, Path], count: int) -> Iterator[LogLine]:
 
 
 def follow(paths: dict[str, Path]) -> Iterator[LogLine]:
-    """Yield what is written to the logs from now on; ends only when the caller stops asking.
+    """Yield what is written to the logs after this call; ends only when the caller stops asking.
 
     A log that is begun anew (it had grown large) is followed in its new file.
     """
-    tails = [_Tail(source, path) for source, path in paths.items()]
+    return _follow([_Tail(source, path) for source, path in paths.items()])  # from the call on, not the first next()
+
+
+def _follow(tails: list[_Tail]) -> Iterator[LogLine]:
     try:
         while True:
             fresh = [line for tail in tails for line in tail.read()]
