@@ -23,6 +23,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+import against_go
 import numpy as np
 
 import befl.network
@@ -160,8 +161,25 @@ def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
     return [median(name, [sum(each) for each in zip(*steps.values(), strict=True)], "s", steps)]
 
 
+def ratios_to_go() -> list[Figure]:
+    """The smallest chaincode on befl's shim and on Fabric's Go shim, 32 in flight, in turns on one network."""
+    with network(3) as folder:
+        measured = against_go.measure(folder)
+    found = []
+    for kind, samples in measured.items():
+        go, python = (statistics.median(samples[language]) for language in ("go", "python"))
+        found.append(median(f"{kind}_go_per_s", samples["go"], "1/s"))
+        figure = median(f"{kind}_per_s", samples["python"], "1/s")
+        figure.baseline, figure.ratio = f"{kind}_go_per_s", round(python / go, 4)
+        ratio = median(f"{kind}_ratio_to_go", against_go.ratio(samples), "")
+        ratio.baseline = f"{kind}_go_per_s"
+        found += [figure, ratio]
+    return found
+
+
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "network_up_4orgs_s": network_up_4orgs_s,
+    "ratios_to_go": ratios_to_go,
     "round_10k_s": lambda: rounds(10_000, 3, "round_10k_s"),
     "round_1m_s": lambda: rounds(1_000_000, 3, "round_1m_s"),
 }
