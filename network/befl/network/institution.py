@@ -191,6 +191,11 @@ class Member:
         _chain_msp(public.msp, self.home.ca / "ca-cert.pem", self.home.tls_ca)
         _copy(self.home.orderer / "tls" / "server.crt", public.orderer_certificate)
 
+    @property
+    def tls_ca(self) -> str:
+        """Return the certificate of the own TLS CA, PEM."""
+        return self.home.tls_ca.read_text()
+
     def definition(self) -> Definition:
         """Return the institution's public definition."""
         return Definition(
@@ -200,7 +205,7 @@ class Member:
             peer=self.institution.address("peer"),
             orderer=self.institution.address("orderer"),
             ca=(self.home.ca / "ca-cert.pem").read_text(),
-            tls_ca=self.home.tls_ca.read_text(),
+            tls_ca=self.tls_ca,
             orderer_certificate=(self.home.orderer / "tls" / "server.crt").read_text(),
         )
 
