@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
+from befl.operations.watch import AgentWatch
 from befl.rules.errors import BeflError
 
 _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
@@ -92,7 +93,7 @@ class _Observed:
         return result
 
 
-class AgentMetrics:
+class AgentMetrics(AgentWatch):
     """Of an agent."""
 
     def __init__(self) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable
 from typing import Final
 
@@ -13,6 +14,8 @@ from befl.agent.config import AgentConfig
 from befl.agent.ledger import Ledger
 from befl.agent.store import Store
 from befl.agent.worker import Participant, Worker
+from befl.operations.logs import for_log
+from befl.operations.watch import AgentWatch
 from befl.rules.errors import BeflError
 from befl.rules.view import TaskView
 
@@ -38,6 +41,8 @@ class Agent:
         Makes what trains for a task, from configuration, institution and view.
     stopped : threading.Event
         Set from outside when the agent shall end.
+    watch : AgentWatch, optional
+        Is told what was done and what failed.
     """
 
     def __init__(
@@ -47,6 +52,7 @@ class Agent:
         ledger: Ledger,
         participant: Callable[[AgentConfig, str, TaskView], Participant],
         stopped: threading.Event,
+        watch: AgentWatch | None = None,
     ) -> None:
         self._config = config
         self._msp_id = msp_id
@@ -57,6 +63,7 @@ class Agent:
         self._lock = threading.Lock()
         self._locked = False
         self._stopped = stopped
+        self._watch = watch or AgentWatch()
 
     def run(self) -> None:
         """Work until stopped; look for new tasks now and every ten seconds, whatever events come.
@@ -75,7 +82,8 @@ class Agent:
                     self._discover()
                 except BeflError as error:
                     if not self._stopped.is_set():  # else it was broken off
-                        log.warning("cannot read the tasks: %s", str(error).replace("\n", " "))
+                        log.warning("cannot read the tasks: %s", for_log(error))
+                        self._watch.failed(error.code)
                 except Exception:
                     log.exception("a mistake in befl; trying again")
                 self._stopped.wait(_DISCOVER_S)
@@ -108,10 +116,15 @@ class Agent:
             worker.stop()
 
     def _discover(self) -> None:
+        states: Counter[str] = Counter()
         for record in self._ledger.tasks():
+            states[record["state"]] += 1
             missed = record["state"] == "finished" and self._msp_id in record["roster"]
             if record["state"] in _LIVE or (missed and not self._store.has_folder(record["id"])):
                 self._start(record["id"])
+        with self._lock:
+            alive = sum(worker.is_alive() for worker in self._workers.values())
+        self._watch.tasks(states, alive)
 
     def _start(self, task: str) -> None:
         with self._lock:
@@ -126,6 +139,7 @@ class Agent:
                 policy=self._config.policy,
                 aliases=frozenset(self._config.data),
                 participant=lambda view: self._participant(self._config, self._msp_id, view),
+                watch=self._watch,
             )
             worker.start()
 

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from befl.agent.config import load
+from befl.agent.config import AgentConfig, load
 from befl.agent.daemon import Agent
 from befl.agent.ledger import Ledger
 from befl.agent.participant import AppParticipant
 from befl.gateway import Gateway, Network, Profile, connect
+from befl.operations.watch import AgentWatch
 from befl.rules.errors import BeflError
+from befl.rules.version import __version__
 
 log = logging.getLogger("befl.agent")
 
 _AGAIN_S: Final = 2.0
+_SILENT_S: Final = 60.0
+"""The agent reads the ledger every ten seconds: a minute without success is not healthy."""
 
 
 def serve(path: Path, stopped: threading.Event) -> None:
@@ -29,10 +36,12 @@ def serve(path: Path, stopped: threading.Event) -> None:
     """
     config = load(path)
     profile = Profile.load(config.profile)
-    with connect(profile, config.user_dir) as gateway:
+    with contextlib.ExitStack() as stack:
+        watch = stack.enter_context(_watched(config)) if config.metrics.listen else None
+        gateway = stack.enter_context(connect(profile, config.user_dir))
         network = gateway.network(config.network.channel)
         ledger = Ledger(network.contract(config.network.chaincode))
-        agent = Agent(config, profile.msp_id, ledger, AppParticipant, stopped)
+        agent = Agent(config, profile.msp_id, ledger, AppParticipant, stopped, watch)
         follower = threading.Thread(
             target=_follow, args=(network, config.network.chaincode, agent, stopped), name="events", daemon=True
         )
@@ -45,6 +54,33 @@ def serve(path: Path, stopped: threading.Event) -> None:
             stopped.set()
             ender.join(timeout=5)
             follower.join(timeout=5)
+
+
+@contextlib.contextmanager
+def _watched(config: AgentConfig) -> Iterator[AgentWatch]:
+    """Show health, version and metrics while the agent runs."""
+    from befl.operations.metrics import AgentMetrics  # noqa: PLC0415  # only who wants metrics pays for them
+    from befl.operations.server import OperationsServer  # noqa: PLC0415  # see above
+
+    metrics = AgentMetrics()
+    began = time.time()
+
+    def health() -> dict[str, str]:
+        silent = time.time() - (metrics.last_success or began)
+        return {"ledger": f"nothing has worked for {silent:.0f} s"} if silent > _SILENT_S else {}
+
+    server = OperationsServer(
+        config.metrics.listen,
+        health=health,
+        version={"Version": __version__},
+        registry=lambda: metrics.registry,
+        tls=config.metrics_tls(),
+    )
+    log.info("health and metrics at %s", server.address)
+    try:
+        yield metrics
+    finally:
+        server.stop()
 
 
 def _end(stopped: threading.Event, agent: Agent, gateway: Gateway) -> None:

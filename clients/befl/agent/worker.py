@@ -13,9 +13,11 @@ from numpy.typing import NDArray
 
 from befl.agent.chain import model_after
 from befl.agent.config import Policy
-from befl.agent.ledger import Ledger
+from befl.agent.ledger import Ledger, Receipt
 from befl.agent.policy import objections
 from befl.agent.store import Store
+from befl.operations.logs import APP_WORDS, for_log
+from befl.operations.watch import AgentWatch
 from befl.rules import artefact, codec
 from befl.rules.errors import CODES, BeflError
 from befl.rules.metrics import Counts
@@ -64,6 +66,8 @@ class Worker(threading.Thread):
         Data that there are files for.
     participant : callable
         Makes the :class:`Participant` of a task.
+    watch : AgentWatch, optional
+        Is told what was done and what failed.
     """
 
     def __init__(
@@ -76,6 +80,7 @@ class Worker(threading.Thread):
         policy: Policy,
         aliases: frozenset[str],
         participant: Callable[[TaskView], Participant],
+        watch: AgentWatch | None = None,
     ) -> None:
         super().__init__(name=f"task-{task}", daemon=True)
         self.task = task
@@ -85,6 +90,7 @@ class Worker(threading.Thread):
         self._policy = policy
         self._aliases = aliases
         self._make = participant
+        self._watch = watch or AgentWatch()
         self._participant: Participant | None = None
         self._wake = threading.Event()
         self._stop_asked = threading.Event()
@@ -118,7 +124,8 @@ class Worker(threading.Thread):
                     pause_s = self._after(error, failures)
                     failures = 0 if error.code in RACES else failures + 1
                 except Exception:
-                    log.exception("task=%s a mistake in befl; trying again", self.task)
+                    log.exception("a mistake in befl; trying again", extra={"task": self.task})
+                    self._watch.failed("mistake")
                     pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
                     failures += 1
                 if pause_s is None:
@@ -134,6 +141,9 @@ class Worker(threading.Thread):
         now_ms = _now_ms()
         if view != self._seen[0]:
             self._seen = (view, now_ms)
+        current = view.round
+        overdue = current is not None and current.state == "open" and now_ms > current.deadline_ms
+        self._watch.deadline(self.task, passed=overdue)
         step = MODES[view.record["rules"]["mode"]].next_step(view, self._msp_id, now_ms, self._seen[1])
         if step.action == "end":
             self._end(view, step)
@@ -148,30 +158,33 @@ class Worker(threading.Thread):
             self._say(logging.WARNING, f"does not {step.action}: {'; '.join(against)}")
             return _POLL_S
         started = time.monotonic()
-        self._act(view, step)
+        receipt = self._act(view, step)
         self._said = ""
-        log.info("task=%s round=%d %s seconds=%.2f", self.task, step.round, step.action, time.monotonic() - started)
+        seconds = time.monotonic() - started
+        self._watch.step(step.action, seconds)
+        about = {"task": self.task, "round": step.round, "txid": receipt.txid}
+        log.info("%s, block %d, %.2f s", step.action, receipt.block, seconds, extra=about)
         return 0.0
 
-    def _act(self, view: TaskView, step: Step) -> None:
+    def _act(self, view: TaskView, step: Step) -> Receipt:
         ledger, task, number = self._ledger, self.task, step.round
         match step.action:
             case "apply":
                 self._of(view)  # who has no rows that fit does not apply: the others would wait for it in each round
-                ledger.apply(task, view.record["app"]["digest"])
+                return ledger.apply(task, view.record["app"]["digest"])
             case "open":
-                ledger.open(task)
+                return ledger.open(task)
             case "submit":
                 weight, update = self._update(view, number)
-                ledger.submit(task, number, weight, update)
+                return ledger.submit(task, number, weight, update)
             case "close":
-                ledger.close(task, number)
+                return ledger.close(task, number)
             case "report":
                 model = model_after(ledger, self._store, view, number)
                 counts = self._of(view).evaluate(view, model)
-                ledger.report(task, number, codec.digest(codec.model_bytes(model)), counts)
+                return ledger.report(task, number, codec.digest(codec.model_bytes(model)), counts)
             case _:  # finish: "wait" and "end" have returned before
-                ledger.finish(task, codec.model_bytes(model_after(ledger, self._store, view, number)))
+                return ledger.finish(task, codec.model_bytes(model_after(ledger, self._store, view, number)))
 
     def _update(self, view: TaskView, number: int) -> tuple[int, bytes]:
         """Return the update of a round: the stored one after a restart, else a new one, stored before it leaves."""
@@ -193,7 +206,7 @@ class Worker(threading.Thread):
         """Keep the final model of a task that the institution took part in."""
         if view.state == "finished" and self._msp_id in view.roster and view.round is not None:
             folder = fetch_model(self._ledger, self._store, view)
-            log.info("task=%s finished, model in %s", self.task, folder)
+            log.info("finished, model in %s", folder, extra={"task": self.task})
         else:
             self._say(logging.INFO, f"ends: {step.why}")
         self._store.forget(self.task)
@@ -205,12 +218,15 @@ class Worker(threading.Thread):
         if self._stop_asked.is_set():  # what was broken off is no failure
             return 0.0
         level = logging.INFO if CODES[error.code].retryable else logging.ERROR
-        self._say(level, str(error).replace("\n", " "))
+        self._watch.failed(error.code)
+        self._say(level, for_log(error))
+        if error.code in APP_WORDS:
+            log.debug("%s", str(error).replace("\n", " "), extra={"task": self.task})
         return _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
 
     def _say(self, level: int, text: str) -> None:
         if text != self._said:
-            log.log(level, "task=%s %s", self.task, text)
+            log.log(level, "%s", text, extra={"task": self.task})
             self._said = text
 
 

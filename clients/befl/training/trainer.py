@@ -40,7 +40,7 @@ _Started = queue.SimpleQueue[subprocess.Popen[bytes] | OSError]
 _CODES: Final = {
     "load": ("BEFL-M-101", "Look at the file with befl app show; it may need a package that this interpreter lacks."),
     "settings": ("BEFL-M-106", "The issuer corrects [app.settings] and publishes the task again."),
-    "raised": ("BEFL-M-102", "The agent's log has what the app wrote."),
+    "raised": ("BEFL-M-102", "`befl agent run --verbose` logs what the app wrote."),
     "result": ("BEFL-M-103", ""),
 }
 

@@ -154,7 +154,8 @@ def test_a_failure_is_said_and_the_worker_lives_on(consortium, institutions, cap
     institution.make = make
     institution.worker(task).run()
     assert consortium.ledger("Org1MSP").view(task).state == "finished"
-    assert ("BEFL-M-102: the app raised" if isinstance(trouble, BeflError) else "a mistake in befl") in said(caplog)
+    expected_words = "BEFL-M-102: The training app raised" if isinstance(trouble, BeflError) else "a mistake in befl"
+    assert expected_words in said(caplog)
 
 
 def test_data_that_does_not_fit_is_found_before_applying(consortium, institutions, caplog):
@@ -322,7 +323,7 @@ def test_the_others_go_on_when_one_delivers_nothing(consortium, institutions, ca
         ["Org1MSP", "Org2MSP"],
         ["Org1MSP", "Org2MSP", "Org3MSP"],
     ]
-    assert said(caplog).count("ERROR task=" + task + " BEFL-M-104") == 1
+    assert said(caplog).count("ERROR BEFL-M-104") == 1
     last = rounds[-1]
     model = codec.read_model(ledger.model_bytes(task, last["round"], last["model"]), LENGTH)
     np.testing.assert_array_equal(model, expected(consortium, task))
