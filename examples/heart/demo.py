@@ -75,7 +75,7 @@ def show(console: Console, folder: Path) -> None:
     started = time.monotonic()
     network = folder / "network"
     console.rule("1. Four hospitals and no server", align="left")
-    if network.exists():
+    if (network / "network.toml").exists():  # before that, an interrupted run has left nothing that stands in the way
         befl.network.down(network, purge=True)
     console.print("Each hospital runs its own certificate authority, orderer, peer and chaincode server.")
     status = befl.network.up(

