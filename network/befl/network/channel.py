@@ -170,6 +170,8 @@ def sign(member: Member, path: Path, output: Path) -> Outcome:
     """
     update = load(path)
     now = current(member)
+    if _in_force(member, now, update):
+        return _already_in_force()
     found = _examined(member, now, update)
     lines = tuple(str(one) for one in found)
     me = member.institution.msp_id
@@ -191,9 +193,8 @@ def submit(member: Member, paths: Sequence[Path]) -> Outcome:
     """
     update = merge([load(path) for path in paths])
     now = current(member)
-    decoded = _decode(member, "common.ConfigUpdate", update.update)
-    if update.channel == member.topology.channel.name and configuration.in_force(now, decoded):
-        return Outcome("nothing to change: the update is in force already", changed=False)
+    if _in_force(member, now, update):
+        return _already_in_force()
     found = _examined(member, now, update)
     _submit(member, now, update, found)
     return Outcome("the update is in force", tuple(str(one) for one in found))
@@ -314,6 +315,16 @@ def _computed(member: Member, now: Configuration, change: Callable[[Configuratio
             what="computing the configuration update",
         )
         return Update(name, (work / "update.pb").read_bytes(), ())
+
+
+def _in_force(member: Member, now: Configuration, update: Update) -> bool:
+    if update.channel != member.topology.channel.name:
+        return False
+    return configuration.in_force(now, _decode(member, "common.ConfigUpdate", update.update))
+
+
+def _already_in_force() -> Outcome:
+    return Outcome("nothing to change: the update is in force already", changed=False)
 
 
 def _examined(member: Member, now: Configuration, update: Update) -> tuple[Change, ...]:
