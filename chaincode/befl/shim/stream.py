@@ -147,12 +147,12 @@ class PeerStream:
                 stub.close()
             self._complete(key, _OK, result, stub.event)
         except StreamEndedError:
-            _log.debug("%s: the peer is gone", key[1][:8])
+            _log.debug("the peer is gone", extra={"txid": key[1]})
         except BeflError as error:
-            _log.info("%s: refused: %s: %s", key[1][:8], error.code, error.message)
+            _log.info("refused: %s: %s", error.code, error.message, extra={"txid": key[1]})
             self._complete(key, _REFUSED, error)
         except Exception:  # noqa: BLE001  # a mistake in a contract must not end the stream; it is logged and answered
-            _log.exception("%s: internal error", key[1][:8])
+            _log.exception("internal error", extra={"txid": key[1]})
             self._complete(key, _REFUSED, _internal_error(key[1]))
         finally:
             with self._lock:
