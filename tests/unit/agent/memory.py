@@ -16,6 +16,7 @@ from befl.agent.store import Store
 from befl.agent.worker import Worker
 from befl.contracts.chaincode import BeflChaincode
 from befl.ledger import Event, MemoryLedger, Submitted, make_creator
+from befl.operations.watch import AgentWatch
 from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.layout import Tensor
@@ -217,6 +218,7 @@ class Institution:
         self.store.approve(APP, {"name": "tabular"})
         self.policy = policy
         self.aliases = frozenset({"heart"})
+        self.watch = AgentWatch()
         self.made: list[Participant] = []
         self.make: Callable[[], Participant] = lambda: Participant(msp_id)
 
@@ -233,6 +235,7 @@ class Institution:
             policy=self.policy,
             aliases=self.aliases,
             participant=self.participant,
+            watch=self.watch,
         )
 
 

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import http.client
+import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -14,6 +17,7 @@ import pytest
 
 from befl.gateway import wait
 from befl.network import supervisor
+from befl.rules.version import __version__
 
 PATIENCE = 20.0
 STAYS = "import signal; signal.pause()"
@@ -215,3 +219,60 @@ def test_nothing_runs_where_nothing_was_started(tmp_path):
         (tmp_path / "supervisor").mkdir()
     (tmp_path / "supervisor" / "state.json").write_text("{")
     assert supervisor.states(tmp_path) == {}
+
+
+def ask(directory: Path, path: str) -> tuple[int, str]:
+    host, _, port = supervisor.operations_address(directory).rpartition(":")
+    connection = http.client.HTTPConnection(host, int(port), timeout=5)
+    try:
+        connection.request("GET", path)
+        answer = connection.getresponse()
+        return answer.status, answer.read().decode()
+    finally:
+        connection.close()
+
+
+def test_health_and_metrics_say_what_runs_and_what_does_not(directory):
+    describe(directory, "org1/peer")
+    start(directory)
+    until(lambda: ask(directory, "/healthz")[0] == 200, "the supervisor healthy")
+    assert json.loads(ask(directory, "/version")[1]) == {"Version": __version__}
+    os.kill(pid_of(directory, "org1/peer"), signal.SIGKILL)
+    until(lambda: restarts(directory, "org1/peer") == 1, "the peer started again")
+    text = ask(directory, "/metrics")[1]
+    assert 'befl_supervisor_process_restarts_total{process="org1/peer"} 1.0' in text
+    until(lambda: ask(directory, "/healthz")[0] == 200, "the supervisor healthy again")
+    describe(directory, "org1/broken", argv=["/nowhere/program"])
+    until(lambda: ask(directory, "/healthz")[0] == 503, "the supervisor unhealthy")
+    failed = json.loads(ask(directory, "/healthz")[1])["failed_checks"]
+    assert failed == [{"component": "org1/broken", "reason": "ended with 127, waits for its next start"}]
+    assert 'befl_supervisor_process_up{process="org1/broken"} 0.0' in ask(directory, "/metrics")[1]
+
+
+def test_metrics_stay_at_their_address_when_it_is_free(directory):
+    first = start(directory)
+    until(lambda: supervisor.operations_address(directory), "an address")
+    address = supervisor.operations_address(directory)
+    os.kill(first, signal.SIGTERM)
+    until(lambda: not supervisor.running(directory), "the supervisor ended")
+    second = start(directory)
+    until(lambda: ask(directory, "/healthz")[0] == 200, "the supervisor healthy")
+    assert supervisor.operations_address(directory) == address
+    os.kill(second, signal.SIGTERM)
+    until(lambda: not supervisor.running(directory), "the supervisor ended")
+    host, _, port = address.rpartition(":")
+    with socket.socket() as squatter:
+        squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        squatter.bind((host, int(port)))
+        squatter.listen()
+        start(directory)
+        until(lambda: supervisor.operations_address(directory) != address, "another address")
+        assert ask(directory, "/healthz")[0] == 200
+
+
+def test_an_address_that_strangers_reach_is_not_taken(directory):
+    (directory / "supervisor").mkdir(mode=0o700)
+    (directory / "supervisor/operations").write_text("0.0.0.0:9464\n")
+    start(directory)
+    until(lambda: supervisor.operations_address(directory).startswith("127.0.0.1:"), "an address of this machine")
+    assert "BEFL-C-020" in (directory / "supervisor/supervisor.log").read_text()
