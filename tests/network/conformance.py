@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from befl.contracts.stub import Stub
+from befl.contracts.stub import KV, Stub
 from befl.gateway import Contract, Gateway, Network, Profile, connect
 from befl.network import fabric
 from befl.network.institution import Member
@@ -51,6 +51,15 @@ def _range(stub: Stub, kind: str, attributes: list[str], limit: int = 10**9) -> 
 def _page(stub: Stub, kind: str, attributes: list[str], size: int, bookmark: str) -> list[Any]:
     page, following = stub.get_state_by_partial_composite_key_with_pagination(kind, attributes, size, bookmark)
     return [[[entry.key, _text(entry.value)] for entry in page], following]
+
+
+def _entries(found: Iterator[KV]) -> list[list[str]]:
+    return [[entry.key, _text(entry.value)] for entry in found]
+
+
+def _plain_page(stub: Stub, start: str, end: str, size: int, bookmark: str) -> list[Any]:
+    page, following = stub.get_state_by_range_with_pagination(start, end, size, bookmark)
+    return [_entries(iter(page)), following]
 
 
 def _fill(stub: Stub, kind: str, attributes: list[str], count: int) -> None:
@@ -88,6 +97,35 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         collection, name, stub.get_transient()[field]
     ),
     "private_size": lambda stub, collection, name: len(stub.get_private_data(collection, name)),
+    "get_many": lambda stub, names: [_text(value) for value in stub.get_multiple_states(names)],
+    "get_many_private": lambda stub, collection, names: [
+        _text(value) for value in stub.get_multiple_private_data(collection, names)
+    ],
+    "plain_range": lambda stub, start, end: _entries(stub.get_state_by_range(start, end)),
+    "plain_page": _plain_page,
+    "history": lambda stub, name: [
+        [_text(each.value), each.is_delete, len(each.tx_id), each.timestamp > 0]
+        for each in stub.get_history_for_key(name)
+    ],
+    "policy": lambda stub, name: _text(stub.get_state_validation_parameter(name)),
+    "set_policy": lambda stub, name, policy: stub.set_state_validation_parameter(name, policy.encode("latin-1")),
+    "private_policy": lambda stub, collection, name: _text(
+        stub.get_private_data_validation_parameter(collection, name)
+    ),
+    "set_private_policy": lambda stub, collection, name, policy: stub.set_private_data_validation_parameter(
+        collection, name, policy.encode("latin-1")
+    ),
+    "batch": lambda stub: stub.start_write_batch(),
+    "end_batch": lambda stub: stub.finish_write_batch(),
+    "delete_private": lambda stub, collection, name: stub.del_private_data(collection, name),
+    "purge": lambda stub, collection, name: stub.purge_private_data(collection, name),
+    "private_range": lambda stub, collection, start, end: _entries(
+        stub.get_private_data_by_range(collection, start, end)
+    ),
+    "private_prefix": lambda stub, collection, kind, attributes: _entries(
+        stub.get_private_data_by_partial_composite_key(collection, kind, attributes)
+    ),
+    "call": lambda stub, chaincode, *arguments: list(stub.invoke_chaincode(chaincode, arguments))[:2],
     "transient": lambda stub: {name: _text(value) for name, value in sorted(stub.get_transient().items())},
     "event": lambda stub, name, payload: stub.set_event(name, payload.encode("latin-1")),
     "refuse": _refuse,

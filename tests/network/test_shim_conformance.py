@@ -8,6 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from fabric_protos.common import policies_pb2
+from fabric_protos.msp import msp_principal_pb2
 
 from befl.ledger.identities import make_creator
 from befl.ledger.memory import MemoryLedger
@@ -16,6 +18,24 @@ from befl.rules.errors import BeflError
 from .conformance import Conformance, key
 
 VALUE = bytes(range(256))
+
+
+def one_of(*msp_ids: str) -> str:
+    """An endorsement policy of a key: a peer of any of these institutions is enough."""
+    identities = []
+    for msp_id in msp_ids:
+        role = msp_principal_pb2.MSPRole(msp_identifier=msp_id, role=msp_principal_pb2.MSPRole.PEER)
+        kind = msp_principal_pb2.MSPPrincipal.Classification.ROLE
+        identities.append(
+            msp_principal_pb2.MSPPrincipal(principal_classification=kind, principal=role.SerializeToString())
+        )
+    signers = [policies_pb2.SignaturePolicy(signed_by=number) for number in range(len(identities))]
+    rule = policies_pb2.SignaturePolicy(n_out_of=policies_pb2.SignaturePolicy.NOutOf(n=1, rules=signers))
+    envelope = policies_pb2.SignaturePolicyEnvelope(version=0, rule=rule, identities=identities)
+    return envelope.SerializeToString().decode("latin-1")
+
+
+POLICY = one_of("Org1MSP", "Org2MSP")
 RANGE = [[key("r", f"{number:05}"), str(number)] for number in range(250)]
 
 # name: transactions that come before (submitted in order), then the one whose outcome counts
@@ -58,6 +78,118 @@ SCRIPTS: dict[str, tuple[list[Steps], Steps]] = {
         [],
         [["put_private", "updates", "p2", "bytes"], ["get_private", "updates", "p2"]],
     ),
+    "many keys at once": (
+        [[["put", "m1", "1"], ["put", "m3", "3"]]],
+        [["get_many", ["m1", "m2", "m3", "m1"]], ["get_many", []], ["put", "m2", "x"], ["get_many", ["m2"]]],
+    ),
+    "many keys, more than a batch": (
+        [[["batch"], ["fill", "b", [], 1500]]],
+        [["get_many", [key("b", f"{number:05}") for number in range(1499, -1, -1)]], ["page", "b", [], 2, ""]],
+    ),
+    "many private keys at once": (
+        [[["put_private", "updates", "mp1", "bytes"]]],
+        [["get_many_private", "updates", ["mp0", "mp1"]]],
+    ),
+    "a range of simple keys": (
+        [[["put", "plain1", "1"], ["put", "plain2", "2"], ["put", "plain3", "3"], ["put", key("plain", "1"), "x"]]],
+        [["plain_range", "plain1", "plain3"], ["plain_range", "plain2", "plain~"], ["plain_range", "plain9", "plain1"]],
+    ),
+    "a range of simple keys begins after the composite ones": ([], [["plain_range", "", "\x02"]]),
+    "a page of simple keys": (
+        [],
+        [["plain_page", "plain1", "plain~", 2, ""], ["plain_page", "plain1", "plain~", 2, "plain3"]],
+    ),
+    "history": (
+        [[["put", "h", "1"]], [["put", "h", "2"]], [["delete", "h"]], [["put", "h", "3"], ["put", "h", "4"]]],
+        [["history", "h"], ["history", "never written"], ["put", "h", "5"], ["history", "h"]],
+    ),
+    "a key's own policy": (
+        [[["put", "v", "1"]], [["set_policy", "v", POLICY]]],
+        [["policy", "v"], ["policy", "none"], ["get", "v"], ["set_policy", "v", POLICY], ["policy", "v"]],
+    ),
+    "a policy for a key that is not there": (
+        [[["set_policy", "ghost", POLICY]]],
+        [["policy", "ghost"], ["get", "ghost"]],
+    ),
+    "a private key's own policy": (
+        [
+            [["put_private", "updates", "pv", "bytes"], ["put_private", "models", "pv", "bytes"]],
+            [["set_private_policy", "updates", "pv", POLICY]],
+        ],
+        [["private_policy", "updates", "pv"], ["private_policy", "models", "pv"], ["get_private", "updates", "pv"]],
+    ),
+    "a deleted private key": (
+        [[["put_private", "updates", "d", "bytes"]], [["delete_private", "updates", "d"]]],
+        [["get_private", "updates", "d"], ["hash_private", "updates", "d"]],
+    ),
+    "a purged private key": (
+        [
+            [["put_private", "updates", "pg", "bytes"]],
+            [["put_private", "updates", "pg", "more"]],
+            [["purge", "updates", "pg"]],
+        ],
+        [["get_private", "updates", "pg"], ["hash_private", "updates", "pg"], ["purge", "updates", "never"]],
+    ),
+    "a private key that is put again after a purge": (
+        [[["purge", "updates", "pg2"], ["put_private", "updates", "pg2", "more"]]],
+        [["get_private", "updates", "pg2"]],
+    ),
+    "a private range": (
+        [[["put_private", "models", name, "more"] for name in ("q1", "q2", "q3")]],
+        [["private_range", "models", "q1", "q3"], ["private_range", "models", "q2", "q~"]],
+    ),
+    "a private prefix": (
+        [[["put_private", "models", key("pp", name), "more"] for name in ("1", "2")]],
+        [["private_prefix", "models", "pp", []], ["private_prefix", "models", "pp", ["2"]]],
+    ),
+    "a batch of writes": (
+        [
+            [
+                ["put", "w1", "old"],
+                ["batch"],
+                ["put", "w1", "1"],
+                ["put", "w2", "2"],
+                ["delete", "w2"],
+                ["put_private", "updates", "w3", "bytes"],
+                ["end_batch"],
+                ["put", "w4", "4"],
+            ]
+        ],
+        [["get_many", ["w1", "w2", "w4"]], ["get_private", "updates", "w3"], ["batch"], ["batch"], ["end_batch"]],
+    ),
+    "a batch that is left open": (
+        [[["batch"], ["put", "w5", "5"], ["set_policy", "w1", POLICY]]],
+        [["get", "w5"], ["policy", "w1"]],
+    ),
+    "refused: a range into the composite keys": ([], [["plain_range", "\x00", "a"]]),
+    "refused: a page of simple keys of nothing": ([], [["plain_page", "a", "b", 0, ""]]),
+    "refused: a page of simple keys after a write": ([], [["put", "k", "v"], ["plain_page", "a", "b", 1, ""]]),
+    "refused: the history of an empty key": ([], [["history", ""]]),
+    "refused: a policy for an empty key": ([], [["set_policy", "", "p"]]),
+    "refused: a policy after a page": ([], [["page", "r", [], 1, ""], ["set_policy", "k", "p"]]),
+    "refused: a policy in no collection": ([], [["set_private_policy", "nowhere", "k", "p"]]),
+    "refused: asking for a policy in no collection": ([], [["private_policy", "nowhere", "k"]]),
+    "refused: deleting in no collection": ([], [["delete_private", "nowhere", "k"]]),
+    "refused: purging in no collection": ([], [["purge", "nowhere", "k"]]),
+    "refused: purging an empty key": ([], [["purge", "updates", ""]]),
+    "refused: a range in no collection": ([], [["private_range", "nowhere", "a", "b"]]),
+    "refused: a private range after a write": ([], [["put", "k", "v"], ["private_range", "models", "a", "b"]]),
+    "refused: a write after a private range": ([], [["private_range", "models", "a", "b"], ["put", "k", "v"]]),
+    "refused: a private write after a private range": (
+        [],
+        [["private_range", "models", "a", "b"], ["purge", "models", "k"]],
+    ),
+    "refused: a batch, when it ends after a page": (
+        [],
+        [["batch"], ["put", "k", "v"], ["page", "r", [], 1, ""], ["end_batch"]],
+    ),
+    "refused: a batch, when the transaction ends": ([], [["batch"], ["put", "k", "v"], ["page", "r", [], 1, ""]]),
+    "refused: a batch that names no collection": (
+        [],
+        [["batch"], ["put", "k", "v"], ["put_private", "nowhere", "k", "bytes"], ["end_batch"]],
+    ),
+    "refused: an empty value in a batch": ([], [["batch"], ["put", "k", ""]]),
+    "refused: no such chaincode": ([], [["call", "nothing", "F"]]),
     "transient data": ([], [["transient"]]),
     "where": ([], [["where"]]),
     "refused: empty key": ([], [["put", "", "v"]]),
@@ -123,6 +255,13 @@ def test_results_are_what_they_should_be(real):
     assert real("a range of three batches") == [RANGE]
     assert real("a page from a bookmark") == [[RANGE[100:102], RANGE[102][0]]]
     assert real("the last page") == [[RANGE[248:], ""]]
+    newest_first = [["4", False, 64, True], ["", True, 64, True], ["2", False, 64, True], ["1", False, 64, True]]
+    assert real("history")[0][:4] == newest_first
+    assert real("many keys at once")[0] == ["1", "", "3", "1"]
+    assert real("many keys, more than a batch")[0] == [str(number) for number in range(1499, -1, -1)]
+    assert real("a key's own policy")[:3] == [POLICY, "", "1"]
+    assert real("a batch of writes")[0] == ["1", "", "4"]
+    assert real("refused: no such chaincode")[0] == "BEFL-G-031"
     assert real("private data") == [VALUE.decode("latin-1"), hashlib.sha256(VALUE).hexdigest(), ""]
     assert real("a private read does not see the transaction's own write") == [None, ""]
     assert real("refused: by the contract") == ("BEFL-G-013", "said so", "Do another thing.")

@@ -89,6 +89,29 @@ def page_after_write() -> BeflError:
     )
 
 
+def write_after_private_range() -> BeflError:
+    """Make the refusal of a write in a transaction that read a private range (``BEFL-G-012``)."""
+    return BeflError(
+        "BEFL-G-012",
+        "the transaction has read a private range, so it cannot write",
+        "Evaluate the query, or read the keys one by one.",
+    )
+
+
+def private_range_after_write() -> BeflError:
+    """Make the refusal of a private range in a transaction that has written (``BEFL-G-012``)."""
+    return BeflError(
+        "BEFL-G-012",
+        "the transaction has written, so it cannot read a private range",
+        "Evaluate the query, or read the keys one by one.",
+    )
+
+
+def unknown_chaincode(name: str) -> BeflError:
+    """Make the refusal of a chaincode that is not on the channel (``BEFL-G-031``)."""
+    return BeflError("BEFL-G-031", f"there is no chaincode {name!r} on the channel", "Check the chaincode's name.")
+
+
 def private_value_missing(collection: str, key: str) -> BeflError:
     """Make the refusal of a read whose private value is not at this peer yet (``BEFL-G-010``, retryable)."""
     return BeflError(

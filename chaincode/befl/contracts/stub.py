@@ -41,6 +41,23 @@ class KV(NamedTuple):
     value: bytes
 
 
+class KeyModification(NamedTuple):
+    """One change of a key, as the ledger's history shows it; the time in milliseconds since 1970-01-01 UTC."""
+
+    tx_id: str
+    value: bytes
+    timestamp: int
+    is_delete: bool
+
+
+class Response(NamedTuple):
+    """What another chaincode answered: 200 is the good status, 400 and above are refusals."""
+
+    status: int
+    message: str
+    payload: bytes
+
+
 class Stub(Protocol):
     """Access of one transaction to its arguments and to the ledger."""
 
@@ -71,6 +88,32 @@ class Stub(Protocol):
     def del_state(self, key: str) -> None:
         """Delete a key of the public state."""
 
+    def get_multiple_states(self, keys: Sequence[str]) -> list[bytes]:
+        """Read several keys of the public state at once; ``b""`` for those that are absent."""
+
+    def get_state_by_range(self, start_key: str, end_key: str) -> Iterator[KV]:
+        """Iterate over simple keys from ``start_key`` to before ``end_key`` (empty: to the last); phantom-checked."""
+
+    def get_state_by_range_with_pagination(
+        self, start_key: str, end_key: str, page_size: int, bookmark: str
+    ) -> tuple[list[KV], str]:
+        """Return one page of a range and the bookmark of the next one (``""`` at the end); queries only."""
+
+    def get_history_for_key(self, key: str) -> Iterator[KeyModification]:
+        """Iterate over all committed changes of a public key, the newest first; not part of the read set."""
+
+    def get_state_validation_parameter(self, key: str) -> bytes:
+        """Return a key's own endorsement policy (``SignaturePolicyEnvelope``); ``b""`` when it has none."""
+
+    def set_state_validation_parameter(self, key: str, policy: bytes) -> None:
+        """Give a key its own endorsement policy from the next transaction on; a key that is absent keeps none."""
+
+    def start_write_batch(self) -> None:
+        """Keep what is written from here on, to send it at once; the peer refuses only at the end of the batch."""
+
+    def finish_write_batch(self) -> None:
+        """Send what was written since :meth:`start_write_batch`; also done at the transaction's end."""
+
     def get_state_by_partial_composite_key(self, object_type: str, attributes: Sequence[str]) -> Iterator[KV]:
         """Iterate over all keys below a prefix, in key order; phantom-checked at commit."""
 
@@ -87,6 +130,32 @@ class Stub(Protocol):
 
     def put_private_data(self, collection: str, key: str, value: bytes) -> None:
         """Write a key of a private collection; ``value`` is not empty."""
+
+    def get_multiple_private_data(self, collection: str, keys: Sequence[str]) -> list[bytes]:
+        """Read several keys of a private collection; as :meth:`get_private_data` for each."""
+
+    def del_private_data(self, collection: str, key: str) -> None:
+        """Delete a key of a private collection; earlier values stay in the peers' private stores."""
+
+    def purge_private_data(self, collection: str, key: str) -> None:
+        """Delete a key of a private collection and its earlier values at every peer; their hashes stay."""
+
+    def get_private_data_by_range(self, collection: str, start_key: str, end_key: str) -> Iterator[KV]:
+        """Iterate over a private range; queries only, and what has not reached this peer is left out in silence."""
+
+    def get_private_data_by_partial_composite_key(
+        self, collection: str, object_type: str, attributes: Sequence[str]
+    ) -> Iterator[KV]:
+        """Iterate over a private prefix; as :meth:`get_private_data_by_range`."""
+
+    def get_private_data_validation_parameter(self, collection: str, key: str) -> bytes:
+        """Return a private key's own endorsement policy; ``b""`` when it has none."""
+
+    def set_private_data_validation_parameter(self, collection: str, key: str, policy: bytes) -> None:
+        """Give a private key its own endorsement policy; as :meth:`set_state_validation_parameter`."""
+
+    def invoke_chaincode(self, chaincode_name: str, args: Sequence[str | bytes], channel: str = "") -> Response:
+        """Call another chaincode within this transaction; on another channel it can only read."""
 
     def set_event(self, name: str, payload: bytes) -> None:
         """Set the transaction's one event; it is delivered when the transaction commits as valid."""
@@ -124,6 +193,19 @@ def split_composite_key(key: str) -> tuple[str, list[str]]:
     """Take a composite key apart into its object type and attributes."""
     object_type, *attributes = key[1:-1].split(_DELIMITER)
     return object_type, attributes
+
+
+def simple_range(start_key: str, end_key: str) -> tuple[str, str]:
+    """Return the range to ask for: composite keys, which begin with U+0000, are in no range of simple keys.
+
+    Raises
+    ------
+    ValueError
+        If an end begins with U+0000.
+    """
+    if start_key.startswith(_DELIMITER) or end_key.startswith(_DELIMITER):
+        raise ValueError("a range of simple keys cannot begin or end with U+0000")
+    return start_key or "\x01", end_key
 
 
 def composite_range(object_type: str, attributes: Sequence[str]) -> tuple[str, str]:

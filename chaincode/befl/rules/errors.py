@@ -295,7 +295,7 @@ _TABLE: Final = (
     ),
     Code(
         "BEFL-G-012",
-        "A paginated query in a transaction that writes",
+        "A paginated or private range query in a transaction that writes",
         "Fabric refuses writes in a transaction that made a paginated query, and paginated queries in one that "
         "wrote: their result could not be checked at commit. List with an evaluate call, or read the keys one by "
         "one.",
@@ -413,6 +413,12 @@ _TABLE: Final = (
         "The gateway peer refused the request",
         "The peer does not accept the identity for this channel (unknown CA, wrong MSP id, expired or revoked "
         "certificate, missing role), or does not know the channel. The message holds the peer's words.",
+    ),
+    Code(
+        "BEFL-G-031",
+        "No such chaincode",
+        "The channel has no chaincode definition of this name: it is misspelt, or nobody has committed a definition. "
+        "The name in a consortium that befl made is `befl`.",
     ),
     # --- M: model and update ----------------------------------------------------------------------------------
     Code(

@@ -19,7 +19,7 @@ from fabric_protos.peer import chaincode_pb2, proposal_response_pb2
 
 from befl.contracts.stub import Chaincode
 from befl.rules.errors import BeflError
-from befl.shim.stub import Message, PeerError, StreamEndedError, TransactionStub
+from befl.shim.stub import Batching, Message, PeerError, StreamEndedError, TransactionStub
 
 _log: Final = logging.getLogger("befl.shim")
 _OK: Final = 200
@@ -63,6 +63,7 @@ class PeerStream:
         self._lock = threading.Condition()
         self._waiting: dict[Key, SimpleQueue[Any]] = {}
         self._running: set[Key] = set()
+        self._batching = Batching()
         self._ended = False
         self._draining = False
 
@@ -121,7 +122,8 @@ class PeerStream:
         elif kind == Message.KEEPALIVE:
             self._out.put(message)
         elif kind == Message.READY:
-            _log.info("ready: registered with the peer as %s", self._chaincode_id)
+            self._batching = Batching.of(message.payload)
+            _log.info("ready: registered with the peer as %s; %s", self._chaincode_id, self._batching)
         elif kind == Message.INIT:
             self._answer(key, Message.ERROR, b"befl has no Init function")
         elif kind != Message.REGISTERED:
@@ -139,10 +141,11 @@ class PeerStream:
 
     def _run(self, key: Key, message: Any) -> None:
         try:
-            stub = TransactionStub(message, lambda kind, payload: self._ask(key, kind, payload))
+            stub = TransactionStub(message, lambda kind, payload: self._ask(key, kind, payload), self._batching)
             self._check_time(stub.get_tx_timestamp())
             try:
                 result = self._chaincode.invoke(stub)
+                stub.finish_write_batch()
             finally:
                 stub.close()
             self._complete(key, _OK, result, stub.event)
@@ -157,7 +160,8 @@ class PeerStream:
         finally:
             with self._lock:
                 self._running.discard(key)
-                self._lock.notify_all()
+                if self._draining:
+                    self._lock.notify_all()
 
     def _check_time(self, timestamp: int) -> None:
         """Refuse a time that the submitter made up: the one thing a contract cannot check for itself."""

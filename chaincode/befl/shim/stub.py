@@ -6,24 +6,63 @@ of Fabric's own shims.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Final
 
 from fabric_protos.common import common_pb2
 from fabric_protos.ledger.queryresult import kv_query_result_pb2
 from fabric_protos.msp import identities_pb2
-from fabric_protos.peer import chaincode_event_pb2, chaincode_pb2, chaincode_shim_pb2, proposal_pb2
+from fabric_protos.peer import (
+    chaincode_event_pb2,
+    chaincode_pb2,
+    chaincode_shim_pb2,
+    proposal_pb2,
+    proposal_response_pb2,
+)
 
 from befl.contracts import refusals
-from befl.contracts.stub import KV, Creator, composite_range
+from befl.contracts.stub import KV, Creator, KeyModification, Response, composite_range, simple_range
 from befl.rules.errors import BeflError
+
+_log: Final = logging.getLogger("befl.shim")
 
 Message = chaincode_shim_pb2.ChaincodeMessage
 """What travels on the stream, both ways."""
 
+_Record = chaincode_shim_pb2.WriteRecord
+_POLICY: Final = "VALIDATION_PARAMETER"
+_BATCH_BYTES: Final = 32 * 1024 * 1024
+"""A batch is cut here: a peer takes messages of 100 MB at most."""
+_FIRST_READS: Final = 16
+
 Ask = Callable[[int, bytes], bytes]
 """Sends a request (message type, payload) for this transaction; returns the payload of the answer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batching:
+    """What the peer can take at once, as its ``READY`` message says; peers before Fabric 3.1 say nothing.
+
+    Parameters
+    ----------
+    reads, writes : int
+        Most keys of a batched read, most records of a batched write; 0 when the peer does not know such requests.
+    """
+
+    reads: int = 0
+    writes: int = 0
+
+    @classmethod
+    def of(cls, payload: bytes) -> Batching:
+        """Read the payload of ``READY``."""
+        given = chaincode_pb2.ChaincodeAdditionalParams.FromString(payload)
+        return cls(
+            given.max_size_get_multiple_keys if given.use_get_multiple_keys else 0,
+            given.max_size_write_batch if given.use_write_batch else 0,
+        )
 
 
 class PeerError(Exception):
@@ -52,8 +91,9 @@ class TransactionStub:
         ``BEFL-G-018`` when an argument is not UTF-8.
     """
 
-    def __init__(self, message: Any, ask: Ask) -> None:
+    def __init__(self, message: Any, ask: Ask, batching: Batching = Batching()) -> None:  # immutable
         self._ask = ask
+        self._batching = batching
         self._closed = False
         self._tx_id: Final[str] = message.txid
         self._channel_id: Final[str] = message.channel_id
@@ -61,17 +101,17 @@ class TransactionStub:
         header = common_pb2.Header.FromString(proposal.header)
         stamp = common_pb2.ChannelHeader.FromString(header.channel_header).timestamp
         self._timestamp: Final[int] = stamp.seconds * 1000 + stamp.nanos // 1_000_000
-        creator = common_pb2.SignatureHeader.FromString(header.signature_header).creator
-        identity = identities_pb2.SerializedIdentity.FromString(creator)
-        self._creator: Final = Creator(identity.mspid, identity.id_bytes)
-        payload = proposal_pb2.ChaincodeProposalPayload.FromString(proposal.payload)
-        self._transient: Final[dict[str, bytes]] = dict(payload.TransientMap)
+        # taken apart when a contract asks
+        self._signature_header: Final[bytes] = header.signature_header
+        self._payload: Final[bytes] = proposal.payload
         arguments = chaincode_pb2.ChaincodeInput.FromString(message.payload).args
         try:
             self._arguments: Final[list[str]] = [argument.decode() for argument in arguments]
         except UnicodeDecodeError:
             raise BeflError("BEFL-G-018", "an argument is not UTF-8", "Binary data travels as transient.") from None
         self.event: Any = None
+        self._batch: list[Any] | None = None
+        self._batch_bytes = 0
 
     # --- the transaction ------------------------------------------------------------------------------------------
 
@@ -93,11 +133,13 @@ class TransactionStub:
 
     def get_creator(self) -> Creator:
         """Return who submitted the transaction, as the peer authenticated it."""
-        return self._creator
+        creator = common_pb2.SignatureHeader.FromString(self._signature_header).creator
+        identity = identities_pb2.SerializedIdentity.FromString(creator)
+        return Creator(identity.mspid, identity.id_bytes)
 
     def get_transient(self) -> Mapping[str, bytes]:
         """Return what travelled with the proposal and is in no block."""
-        return dict(self._transient)
+        return dict(proposal_pb2.ChaincodeProposalPayload.FromString(self._payload).TransientMap)
 
     def set_event(self, name: str, payload: bytes) -> None:
         """Set the transaction's one event; a second call replaces the first."""
@@ -120,29 +162,90 @@ class TransactionStub:
 
     def del_state(self, key: str) -> None:
         """Delete a key of the public state."""
+        self._delete("", key, _Record.DEL_STATE)
+
+    def get_multiple_states(self, keys: Sequence[str]) -> list[bytes]:
+        """Read several keys of the public state, in as few requests as the peer's limits and a message's size allow."""
+        if not self._batching.reads:
+            return [self.get_state(key) for key in keys]
+        found: list[bytes] = []
+        count = _FIRST_READS
+        while len(found) < len(keys):
+            asked = keys[len(found) : len(found) + min(count, self._batching.reads)]
+            request = chaincode_shim_pb2.GetStateMultiple(keys=[_text(key) for key in asked])
+            answer = self._request(Message.GET_STATE_MULTIPLE, request, "", asked[0])
+            values = chaincode_shim_pb2.GetStateMultipleResult.FromString(answer).values
+            if len(values) != len(asked):  # the peer hides an error of its database behind an empty answer
+                raise BeflError("BEFL-G-015", "the peer did not answer for every key", "The peer's log says more.")
+            found.extend(values)
+            # sizes are known only afterwards: as many next time as would have filled a batch, not too many more
+            count = max(1, min(4 * len(asked), len(asked) * _BATCH_BYTES // max(1, len(answer))))
+        return found
+
+    def get_state_by_range(self, start_key: str, end_key: str) -> Iterator[KV]:
+        """Iterate over the simple keys from ``start_key`` to before ``end_key`` (empty: to the last), phantom-checked.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-G-018`` when an end begins with U+0000.
+        """
+        return self._iterate(self._range_request("", *_simple(start_key, end_key), b""))
+
+    def get_state_by_range_with_pagination(
+        self, start_key: str, end_key: str, page_size: int, bookmark: str
+    ) -> tuple[list[KV], str]:
+        """Return one page of a range and the bookmark of the next one (``""`` at the end); queries only."""
+        refusals.check_page_size(page_size)
+        return self._page(*_simple(start_key, end_key), page_size, bookmark)
+
+    def get_history_for_key(self, key: str) -> Iterator[KeyModification]:
+        """Iterate over all committed changes of a public key, the newest first; not part of the read set."""
         refusals.check_key(key)
-        request = chaincode_shim_pb2.DelState(key=_text(key))
-        self._request(Message.DEL_STATE, request, "", key)
+        request = chaincode_shim_pb2.GetHistoryForKey(key=_text(key))
+        response = chaincode_shim_pb2.QueryResponse.FromString(
+            self._request(Message.GET_HISTORY_FOR_KEY, request, "", key)
+        )
+        return (_modification(result) for result in self._results(response))
+
+    def get_state_validation_parameter(self, key: str) -> bytes:
+        """Return a key's own endorsement policy (``SignaturePolicyEnvelope``); ``b""`` when it has none."""
+        return self._get_policy("", key)
+
+    def set_state_validation_parameter(self, key: str, policy: bytes) -> None:
+        """Give a key its own endorsement policy from the next transaction on; a key that is absent keeps none."""
+        self._set_policy("", key, policy)
+
+    def start_write_batch(self) -> None:
+        """Keep what is written from here on, to send it at once; a peer before 3.1 gets each write as it is made."""
+        if self._batch is None and self._batching.writes:
+            self._batch = []
+
+    def finish_write_batch(self) -> None:
+        """Send what was written since :meth:`start_write_batch`; also done at the transaction's end.
+
+        Raises
+        ------
+        BeflError
+            What the peer refuses of it.
+        """
+        if self._batch is not None:
+            self._flush()
+            self._batch = None
 
     def get_state_by_partial_composite_key(self, object_type: str, attributes: Sequence[str]) -> Iterator[KV]:
         """Iterate over all keys below a prefix, in key order; phantom-checked at commit.
 
         The peer ends a range silently after ``ledger.state.totalQueryLimit`` (100,000) entries.
         """
-        start, end = _range(object_type, attributes)
-        response = self._range_request(start, end, b"")
-        return self._iterate(response)
+        return self._iterate(self._range_request("", *_range(object_type, attributes), b""))
 
     def get_state_by_partial_composite_key_with_pagination(
         self, object_type: str, attributes: Sequence[str], page_size: int, bookmark: str
     ) -> tuple[list[KV], str]:
         """Return one page below a prefix and the bookmark of the next one (``""`` at the end); queries only."""
         refusals.check_page_size(page_size)
-        start, end = _range(object_type, attributes)
-        metadata = chaincode_shim_pb2.QueryMetadata(pageSize=page_size, bookmark=_text(bookmark))
-        response = self._range_request(start, end, metadata.SerializeToString())
-        following = chaincode_shim_pb2.QueryResponseMetadata.FromString(response.metadata).bookmark
-        return list(self._iterate(response)), following
+        return self._page(*_range(object_type, attributes), page_size, bookmark)
 
     # --- private data ---------------------------------------------------------------------------------------------
 
@@ -165,6 +268,67 @@ class TransactionStub:
         """Write a key of a private collection."""
         self._put(_collection(collection), key, value)
 
+    def get_multiple_private_data(self, collection: str, keys: Sequence[str]) -> list[bytes]:
+        """Read several keys of a private collection, one after another.
+
+        The peer's batched read of private data (Fabric 3.1) leaves out the comparison with the hash: a value that is
+        missing reads as empty, one that is out of date as it was. So it is not used.
+        """
+        return [self.get_private_data(collection, key) for key in keys]
+
+    def del_private_data(self, collection: str, key: str) -> None:
+        """Delete a key of a private collection; earlier values stay in the peers' private stores."""
+        self._delete(_collection(collection), key, _Record.DEL_STATE)
+
+    def purge_private_data(self, collection: str, key: str) -> None:
+        """Delete a key of a private collection and its earlier values at every peer; their hashes stay."""
+        self._delete(_collection(collection), key, _Record.PURGE_PRIVATE_DATA)
+
+    def get_private_data_by_range(self, collection: str, start_key: str, end_key: str) -> Iterator[KV]:
+        """Iterate over a private range; queries only, and what has not reached this peer is left out in silence."""
+        return self._iterate(self._range_request(_collection(collection), *_simple(start_key, end_key), b""))
+
+    def get_private_data_by_partial_composite_key(
+        self, collection: str, object_type: str, attributes: Sequence[str]
+    ) -> Iterator[KV]:
+        """Iterate over a private prefix; as :meth:`get_private_data_by_range`."""
+        return self._iterate(self._range_request(_collection(collection), *_range(object_type, attributes), b""))
+
+    def get_private_data_validation_parameter(self, collection: str, key: str) -> bytes:
+        """Return a private key's own endorsement policy; ``b""`` when it has none."""
+        return self._get_policy(_collection(collection), key)
+
+    def set_private_data_validation_parameter(self, collection: str, key: str, policy: bytes) -> None:
+        """Give a private key its own endorsement policy; as :meth:`set_state_validation_parameter`."""
+        self._set_policy(_collection(collection), key, policy)
+
+    # --- other chaincode ------------------------------------------------------------------------------------------
+
+    def invoke_chaincode(self, chaincode_name: str, args: Sequence[str | bytes], channel: str = "") -> Response:
+        """Call another chaincode within this transaction; on another channel it can only read.
+
+        Returns
+        -------
+        Response
+            Its answer; a refusal of it is a status of 400 and above, and raises nothing.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-G-031`` when there is no such chaincode.
+        """
+        name = f"{chaincode_name}/{channel}" if channel else chaincode_name
+        given = [_text(argument).encode() if isinstance(argument, str) else argument for argument in args]
+        request = chaincode_pb2.ChaincodeSpec(
+            chaincode_id=chaincode_pb2.ChaincodeID(name=_text(name)), input=chaincode_pb2.ChaincodeInput(args=given)
+        )
+        self._flush()  # what it reads and checks comes after what was written
+        message = Message.FromString(self._request(Message.INVOKE_CHAINCODE, request, "", chaincode_name))
+        if message.type != Message.COMPLETED:
+            return Response(500, message.payload.decode("utf-8", "replace"), b"")
+        answer = proposal_response_pb2.Response.FromString(message.payload)
+        return Response(answer.status, answer.message, answer.payload)
+
     # --- messages -------------------------------------------------------------------------------------------------
 
     def _get(self, collection: str, key: str) -> bytes:
@@ -174,23 +338,87 @@ class TransactionStub:
     def _put(self, collection: str, key: str, value: bytes) -> None:
         refusals.check_key(key)
         refusals.check_value(key, value)
+        if self._keep(_Record.PUT_STATE, collection, key, value=value):
+            return
         request = chaincode_shim_pb2.PutState(key=_text(key), value=value, collection=_text(collection))
         self._request(Message.PUT_STATE, request, collection, key)
 
-    def _range_request(self, start: str, end: str, metadata: bytes) -> Any:
-        request = chaincode_shim_pb2.GetStateByRange(startKey=start, endKey=end, metadata=metadata)
+    def _delete(self, collection: str, key: str, kind: int) -> None:
+        refusals.check_key(key)
+        if self._keep(kind, collection, key):
+            return
+        request = chaincode_shim_pb2.DelState(key=_text(key), collection=_text(collection))
+        purge = kind == _Record.PURGE_PRIVATE_DATA
+        self._request(Message.PURGE_PRIVATE_DATA if purge else Message.DEL_STATE, request, collection, key)
+
+    def _get_policy(self, collection: str, key: str) -> bytes:
+        request = chaincode_shim_pb2.GetStateMetadata(key=_text(key), collection=_text(collection))
+        answer = self._request(Message.GET_STATE_METADATA, request, collection, key)
+        entries = chaincode_shim_pb2.StateMetadataResult.FromString(answer).entries
+        return next((bytes(entry.value) for entry in entries if entry.metakey == _POLICY), b"")
+
+    def _set_policy(self, collection: str, key: str, policy: bytes) -> None:
+        refusals.check_key(key)
+        metadata = chaincode_shim_pb2.StateMetadata(metakey=_POLICY, value=policy)
+        if self._keep(_Record.PUT_STATE_METADATA, collection, key, metadata=metadata):
+            return
+        request = chaincode_shim_pb2.PutStateMetadata(key=_text(key), collection=_text(collection), metadata=metadata)
+        self._request(Message.PUT_STATE_METADATA, request, collection, key)
+
+    def _keep(self, kind: int, collection: str, key: str, **more: Any) -> bool:
+        """Put a write into the open batch, if there is one, and send the batch when it is full."""
+        if self._batch is None:
+            return False
+        record = _Record(type=kind, key=_text(key), collection=_text(collection), **more)
+        size = record.ByteSize()
+        if self._batch and self._batch_bytes + size > _BATCH_BYTES:
+            self._flush()
+        self._batch.append(record)
+        self._batch_bytes += size
+        if len(self._batch) >= self._batching.writes:
+            self._flush()
+        return True
+
+    def _flush(self) -> None:
+        records, size = self._batch, self._batch_bytes
+        if not records:
+            return
+        self._batch, self._batch_bytes = [], 0
+        try:
+            self._ask_peer(Message.WRITE_BATCH_STATE, chaincode_shim_pb2.WriteBatchState(rec=records))
+        except PeerError as error:
+            text = str(error)
+            # the peer stops at one record and does not say which; a collection it names itself
+            named = next((each for each in records if each.collection and each.collection in text), records[0])
+            _log.debug("a batch of %d bytes was refused: %s", size, text)
+            raise refusal(text, named.collection, named.key) from None
+
+    def _range_request(self, collection: str, start: str, end: str, metadata: bytes) -> Any:
+        request = chaincode_shim_pb2.GetStateByRange(
+            startKey=start, endKey=end, collection=_text(collection), metadata=metadata
+        )
         return chaincode_shim_pb2.QueryResponse.FromString(
-            self._request(Message.GET_STATE_BY_RANGE, request, "", start)
+            self._request(Message.GET_STATE_BY_RANGE, request, collection, start)
         )
 
+    def _page(self, start: str, end: str, page_size: int, bookmark: str) -> tuple[list[KV], str]:
+        metadata = chaincode_shim_pb2.QueryMetadata(pageSize=page_size, bookmark=_text(bookmark))
+        response = self._range_request("", start, end, metadata.SerializeToString())
+        following = chaincode_shim_pb2.QueryResponseMetadata.FromString(response.metadata).bookmark
+        return list(self._iterate(response)), following
+
     def _iterate(self, response: Any) -> Iterator[KV]:
-        """Yield a range's entries, asking for more when a batch is used up, and tell the peer when it is left early."""
+        for result in self._results(response):
+            entry = kv_query_result_pb2.KV.FromString(result)
+            yield KV(entry.key, entry.value)
+
+    def _results(self, response: Any) -> Iterator[bytes]:
+        """Yield a query's results, asking for more when a batch is used up, and tell the peer when it is left early."""
         open_id = response.id if response.has_more else ""
         try:
             while True:
                 for result in response.results:
-                    entry = kv_query_result_pb2.KV.FromString(result.resultBytes)
-                    yield KV(entry.key, entry.value)
+                    yield result.resultBytes
                 if not response.has_more:
                     open_id = ""
                     return
@@ -202,11 +430,14 @@ class TransactionStub:
                 with suppress(StreamEndedError, BeflError):  # the peer closes by itself what is open at the end
                     self._request(Message.QUERY_STATE_CLOSE, chaincode_shim_pb2.QueryStateClose(id=open_id), "", "")
 
-    def _request(self, kind: int, request: Any, collection: str, key: str) -> bytes:
+    def _ask_peer(self, kind: int, request: Any) -> bytes:
         if self._closed:
             raise BeflError("BEFL-G-015", "the transaction has ended", "A stub serves one transaction.")
+        return self._ask(kind, request.SerializeToString())
+
+    def _request(self, kind: int, request: Any, collection: str, key: str) -> bytes:
         try:
-            return self._ask(kind, request.SerializeToString())
+            return self._ask_peer(kind, request)
         except PeerError as error:
             raise refusal(str(error), collection, key) from None
 
@@ -224,7 +455,7 @@ def refusal(text: str, collection: str, key: str) -> BeflError:
     Returns
     -------
     BeflError
-        ``BEFL-G-010``, ``012``, ``014``, ``019``, and ``BEFL-G-015`` for everything else.
+        ``BEFL-G-010``, ``012``, ``014``, ``019``, ``031``, and ``BEFL-G-015`` for everything else.
     """
     if "private data matching public hash version is not available" in text:
         return refusals.private_value_missing(collection, key)
@@ -232,6 +463,12 @@ def refusal(text: str, collection: str, key: str) -> BeflError:
         return refusals.page_after_write()
     if "already performed a paginated query" in text:
         return refusals.write_after_page()
+    if "Queries on pvt data is supported only in a read-only transaction" in text:
+        return refusals.private_range_after_write()
+    if "already performed queries on pvt data" in text:
+        return refusals.write_after_private_range()
+    if text.startswith("INVOKE_CHAINCODE failed") and f"chaincode {key} not found" in text:
+        return refusals.unknown_chaincode(key)
     if collection and ("not defined" in text or "could not be found" in text):
         return refusals.unknown_collection(collection)
     if "access permission on privatedata" in text:
@@ -256,6 +493,19 @@ def _range(object_type: str, attributes: Sequence[str]) -> tuple[str, str]:
     for part in (object_type, *attributes):
         _text(part)
     return composite_range(object_type, attributes)
+
+
+def _simple(start: str, end: str) -> tuple[str, str]:
+    try:
+        return simple_range(_text(start), _text(end))
+    except ValueError as error:
+        raise BeflError("BEFL-G-018", str(error), "Ask for a composite key's prefix instead.") from None
+
+
+def _modification(data: bytes) -> KeyModification:
+    entry = kv_query_result_pb2.KeyModification.FromString(data)
+    stamp = entry.timestamp
+    return KeyModification(entry.tx_id, entry.value, stamp.seconds * 1000 + stamp.nanos // 1_000_000, entry.is_delete)
 
 
 def _collection(name: str) -> str:

@@ -11,7 +11,8 @@ tell the difference:
 * Ranges reach the chaincode in batches of a hundred (``chaincode/chaincode_support.go``); what was fetched counts as
   read.
 
-There are no endorsement policies here and no time tolerance: those are the network's and the shim's.
+There are no endorsement policies here and no time tolerance: those are the network's and the shim's. A key's own
+policy is kept and stands in the write set, and nobody enforces it. There is one chaincode: to call another is refused.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from befl.contracts import refusals
-from befl.contracts.stub import KV, Chaincode, Creator, composite_range
+from befl.contracts.stub import KV, Chaincode, Creator, KeyModification, Response, composite_range, simple_range
 from befl.ledger.rwset import RangeRead, ReadSet, Version, WriteSet, digest
 from befl.rules import canonical
 from befl.rules.errors import BeflError
@@ -180,6 +181,7 @@ class _State:
     """Committed key-value pairs with versions, and their keys in order."""
 
     values: dict[str, tuple[bytes, Version]] = field(default_factory=dict)
+    policies: dict[str, bytes] = field(default_factory=dict)
     keys: list[str] = field(default_factory=list)
 
     def get(self, key: str) -> bytes:
@@ -192,6 +194,7 @@ class _State:
 
     def write(self, key: str, value: bytes | None, version: Version) -> None:
         if value is None:
+            self.policies.pop(key, None)
             if self.values.pop(key, None) is not None:
                 del self.keys[bisect.bisect_left(self.keys, key)]
             return
@@ -199,8 +202,18 @@ class _State:
             bisect.insort(self.keys, key)
         self.values[key] = (value, version)
 
+    def give_policy(self, key: str, policy: bytes, version: Version) -> bool:
+        """Give a key its own policy, which is a new version of it; a key that is absent gets none."""
+        if key not in self.values:
+            return False
+        self.values[key] = (self.values[key][0], version)
+        self.policies[key] = policy
+        return True
+
     def range(self, start: str, end: str, *, include_end: bool = False) -> Iterator[str]:
         first = bisect.bisect_left(self.keys, start)
+        if not end:
+            return itertools.islice(self.keys, first, None)
         last = (bisect.bisect_right if include_end else bisect.bisect_left)(self.keys, end)
         return itertools.islice(self.keys, first, last)
 
@@ -216,6 +229,7 @@ class _Committed:
         self.private = {name: _State() for name in collections}
         self.hashed = {name: _State() for name in collections}  # key: SHA-256 in hex; value: SHA-256
         self.missing: set[tuple[str, str]] = set()
+        self.history: dict[str, list[KeyModification]] = {}
 
     def collection(self, name: str) -> _State:
         if name not in self.private:
@@ -344,7 +358,7 @@ class MemoryLedger:
                 code = self._validate(envelope, touched)
                 self._txids.add(envelope.txid)
                 if code is ValidationCode.VALID:
-                    self._apply(envelope.writes, Version(number, index), touched)
+                    self._apply(envelope, Version(number, index), touched)
                 transactions.append(
                     Transaction(
                         envelope.txid,
@@ -452,6 +466,7 @@ class MemoryLedger:
                 self._clock() if timestamp is None else timestamp,
             )
             result = self._chaincode.invoke(stub)
+            stub.finish_write_batch()
             stub.close()
             return Endorsed(
                 txid,
@@ -481,18 +496,29 @@ class MemoryLedger:
                     return ValidationCode.MVCC_READ_CONFLICT
         return ValidationCode.VALID
 
-    def _apply(self, writes: WriteSet, version: Version, touched: set[tuple[str | None, str]]) -> None:
+    def _apply(self, envelope: Endorsed, version: Version, touched: set[tuple[str | None, str]]) -> None:
+        committed, writes = self._committed, envelope.writes
         for key, value in writes.public.items():
-            self._committed.public.write(key, value, version)
+            committed.public.write(key, value, version)
             touched.add((None, key))
+            change = KeyModification(envelope.txid, value or b"", envelope.timestamp, value is None)
+            committed.history.setdefault(key, []).append(change)
+        for key, policy in writes.metadata.items():
+            if committed.public.give_policy(key, policy, version):
+                touched.add((None, key))
         for collection, entries in writes.private.items():
             for key, value in entries.items():
                 hashed = digest(key)
-                self._committed.private[collection].write(key, value, version)
-                self._committed.hashed[collection].write(
+                committed.private[collection].write(key, value, version)
+                committed.hashed[collection].write(
                     hashed, None if value is None else hashlib.sha256(value).digest(), version
                 )
                 touched.add((collection, hashed))
+        for collection, policies in writes.private_metadata.items():
+            for key, policy in policies.items():
+                if committed.hashed[collection].give_policy(digest(key), policy, version):
+                    committed.private[collection].give_policy(key, policy, version)
+                    touched.add((collection, digest(key)))
 
 
 class _MemoryStub:
@@ -518,6 +544,8 @@ class _MemoryStub:
         self._transient = dict(transient)
         self._timestamp = timestamp
         self._paged = False
+        self._private_range = False
+        self._batch: list[Callable[[], None]] | None = None
         self._ranges: list[_Range] = []
         self.reads = ReadSet()
         self.writes = WriteSet()
@@ -551,33 +579,55 @@ class _MemoryStub:
         return public.get(key)
 
     def put_state(self, key: str, value: bytes) -> None:
-        self._before_write(key)
+        refusals.check_key(key)
         refusals.check_value(key, value)
-        self.writes.public[key] = bytes(value)
+        self._write(lambda: self.writes.public.update({key: bytes(value)}))
 
     def del_state(self, key: str) -> None:
-        self._before_write(key)
-        self.writes.public[key] = None
+        refusals.check_key(key)
+        self._write(lambda: self.writes.public.update({key: None}))
+
+    def get_multiple_states(self, keys: Sequence[str]) -> list[bytes]:
+        return [self.get_state(key) for key in keys]
+
+    def get_state_by_range(self, start_key: str, end_key: str) -> Iterator[KV]:
+        return self._iterate(*_simple(start_key, end_key))
+
+    def get_state_by_range_with_pagination(
+        self, start_key: str, end_key: str, page_size: int, bookmark: str
+    ) -> tuple[list[KV], str]:
+        refusals.check_page_size(page_size)
+        return self._page(*_simple(start_key, end_key), page_size, bookmark)
+
+    def get_history_for_key(self, key: str) -> Iterator[KeyModification]:
+        refusals.check_key(key)
+        return iter(self._committed.history.get(key, [])[::-1])
+
+    def get_state_validation_parameter(self, key: str) -> bytes:
+        self.get_state(key)  # the policy is of the key's version: reading it reads the key
+        return self._committed.public.policies.get(key, b"")
+
+    def set_state_validation_parameter(self, key: str, policy: bytes) -> None:
+        refusals.check_key(key)
+        self._write(lambda: self.writes.metadata.update({key: bytes(policy)}))
+
+    def start_write_batch(self) -> None:
+        if self._batch is None:
+            self._batch = []
+
+    def finish_write_batch(self) -> None:
+        batch, self._batch = self._batch, None
+        for write in batch or ():
+            write()
 
     def get_state_by_partial_composite_key(self, object_type: str, attributes: Sequence[str]) -> Iterator[KV]:
-        entry = _Range(self._committed.public, *composite_range(object_type, attributes))
-        self._ranges.append(entry)
-        return iter(entry)
+        return self._iterate(*composite_range(object_type, attributes))
 
     def get_state_by_partial_composite_key_with_pagination(
         self, object_type: str, attributes: Sequence[str], page_size: int, bookmark: str
     ) -> tuple[list[KV], str]:
         refusals.check_page_size(page_size)
-        if self.writes:
-            raise refusals.page_after_write()
-        self._paged = True
-        start, end = composite_range(object_type, attributes)
-        public = self._committed.public
-        keys = list(itertools.islice(public.range(bookmark or start, end), page_size + 1))
-        page = [KV(key, public.get(key)) for key in keys[:page_size]]
-        # Fabric notes a page as if the range ended with it: ordered as a transaction, it is a phantom conflict
-        self.reads.ranges.append(RangeRead(bookmark or start, end, exhausted=True, reads=public.read(keys[:page_size])))
-        return page, keys[page_size] if len(keys) > page_size else ""
+        return self._page(*composite_range(object_type, attributes), page_size, bookmark)
 
     def get_private_data(self, collection: str, key: str) -> bytes:
         private = self._committed.collection(collection)
@@ -592,19 +642,99 @@ class _MemoryStub:
         return self._committed.hashed[collection].get(digest(key))
 
     def put_private_data(self, collection: str, key: str, value: bytes) -> None:
-        self._committed.collection(collection)
-        self._before_write(key)
+        refusals.check_key(key)
         refusals.check_value(key, value)
-        self.writes.private.setdefault(collection, {})[key] = bytes(value)
+        self._write_private(collection, key, bytes(value))
+
+    def get_multiple_private_data(self, collection: str, keys: Sequence[str]) -> list[bytes]:
+        return [self.get_private_data(collection, key) for key in keys]
+
+    def del_private_data(self, collection: str, key: str) -> None:
+        refusals.check_key(key)
+        self._write_private(collection, key, None)
+
+    def purge_private_data(self, collection: str, key: str) -> None:
+        refusals.check_key(key)
+        self._write_private(collection, key, None, purge=True)
+
+    def get_private_data_by_range(self, collection: str, start_key: str, end_key: str) -> Iterator[KV]:
+        return self._iterate_private(collection, *_simple(start_key, end_key))
+
+    def get_private_data_by_partial_composite_key(
+        self, collection: str, object_type: str, attributes: Sequence[str]
+    ) -> Iterator[KV]:
+        return self._iterate_private(collection, *composite_range(object_type, attributes))
+
+    def get_private_data_validation_parameter(self, collection: str, key: str) -> bytes:
+        self._committed.collection(collection)
+        self._read_hashed(collection, key)
+        return self._committed.hashed[collection].policies.get(digest(key), b"")
+
+    def set_private_data_validation_parameter(self, collection: str, key: str, policy: bytes) -> None:
+        refusals.check_key(key)
+
+        def write() -> None:
+            self.writes.private_metadata.setdefault(collection, {})[key] = bytes(policy)
+
+        self._write(write, collection)
+
+    def invoke_chaincode(
+        self,
+        chaincode_name: str,
+        args: Sequence[str | bytes],  # noqa: ARG002  # the stub's signature
+        channel: str = "",  # noqa: ARG002  # the stub's signature
+    ) -> Response:
+        raise refusals.unknown_chaincode(chaincode_name)
 
     def set_event(self, name: str, payload: bytes) -> None:
         refusals.check_event_name(name)
         self.event = (name, bytes(payload))
 
-    def _before_write(self, key: str) -> None:
-        refusals.check_key(key)
+    def _write(self, write: Callable[[], None], collection: str | None = None) -> None:
+        """Make a write, or keep it for the end of the batch: a peer sees it, and may refuse it, only then."""
+        if self._batch is not None:
+            self._batch.append(lambda: self._write(write, collection))
+            return
+        if collection is not None:
+            self._committed.collection(collection)
+        if self._private_range:
+            raise refusals.write_after_private_range()
         if self._paged:
             raise refusals.write_after_page()
+        write()
+
+    def _write_private(self, collection: str, key: str, value: bytes | None, *, purge: bool = False) -> None:
+        def write() -> None:
+            self.writes.private.setdefault(collection, {})[key] = value
+            purged = self.writes.purged.setdefault(collection, set())
+            (purged.add if purge else purged.discard)(key)
+
+        self._write(write, collection)
+
+    def _iterate(self, start: str, end: str) -> Iterator[KV]:
+        entry = _Range(self._committed.public, start, end)
+        self._ranges.append(entry)
+        return iter(entry)
+
+    def _iterate_private(self, collection: str, start: str, end: str) -> Iterator[KV]:
+        private = self._committed.collection(collection)
+        if self.writes:
+            raise refusals.private_range_after_write()
+        self._private_range = True
+        missing = self._committed.missing
+        keys = [key for key in private.range(start, end) if (collection, key) not in missing]
+        return iter([KV(key, private.get(key)) for key in keys])
+
+    def _page(self, start: str, end: str, page_size: int, bookmark: str) -> tuple[list[KV], str]:
+        if self.writes:
+            raise refusals.page_after_write()
+        self._paged = True
+        public = self._committed.public
+        keys = list(itertools.islice(public.range(bookmark or start, end), page_size + 1))
+        page = [KV(key, public.get(key)) for key in keys[:page_size]]
+        # Fabric notes a page as if the range ended with it: ordered as a transaction, it is a phantom conflict
+        self.reads.ranges.append(RangeRead(bookmark or start, end, exhausted=True, reads=public.read(keys[:page_size])))
+        return page, keys[page_size] if len(keys) > page_size else ""
 
     def _read_hashed(self, collection: str, key: str) -> None:
         hashed = digest(key)
@@ -632,6 +762,13 @@ class _Range:
         exhausted = len(self._keys) < self._asked
         reads = self._state.read(self._keys[: self._asked])
         return RangeRead(self._start, self._end if exhausted else reads[-1][0], exhausted, reads)
+
+
+def _simple(start: str, end: str) -> tuple[str, str]:
+    try:
+        return simple_range(start, end)
+    except ValueError as error:
+        raise BeflError("BEFL-G-018", str(error), "Ask for a composite key's prefix instead.") from None
 
 
 def _duplicate(txid: str) -> BeflError:

@@ -92,13 +92,22 @@ class WriteSet:
         The new value of each key; None deletes it.
     private : dict of str to dict of str to (bytes or None)
         By collection: the new value of each key. On the ledger only hashes of both stand.
+    metadata : dict of str to bytes
+        The new endorsement policy of each key (``VALIDATION_PARAMETER``); empty takes it away.
+    private_metadata : dict of str to dict of str to bytes
+        The same by collection.
+    purged : dict of str to set of str
+        By collection: the deleted keys whose earlier values shall go too.
     """
 
     public: dict[str, bytes | None] = field(default_factory=dict)
     private: dict[str, dict[str, bytes | None]] = field(default_factory=dict)
+    metadata: dict[str, bytes] = field(default_factory=dict)
+    private_metadata: dict[str, dict[str, bytes]] = field(default_factory=dict)
+    purged: dict[str, set[str]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.public or self.private)
+        return bool(self.public or self.private or self.metadata or self.private_metadata)
 
     def canonical(self) -> bytes:
         """Encode the set as the ledger shows it: public values in hex, private keys and values as SHA-256."""
@@ -107,7 +116,18 @@ class WriteSet:
             for name, entries in self.private.items()
         }
         public = {key: None if value is None else value.hex() for key, value in self.public.items()}
-        return canonical.dumps({"private": private, "public": _pairs(public)})
+        record: dict[str, Any] = {"private": private, "public": _pairs(public)}
+        # left out when empty: so it was before there were such writes, and old records replay to the same bytes
+        if self.metadata:
+            record["metadata"] = _pairs({key: policy.hex() for key, policy in self.metadata.items()})
+        if self.private_metadata:
+            record["private_metadata"] = {
+                name: _pairs({digest(key): policy.hex() for key, policy in entries.items()})
+                for name, entries in self.private_metadata.items()
+            }
+        if purged := {name: sorted(map(digest, keys)) for name, keys in self.purged.items() if keys}:
+            record["purged"] = purged
+        return canonical.dumps(record)
 
 
 def _pairs(entries: dict[str, Any]) -> list[Any]:
