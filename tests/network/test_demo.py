@@ -38,7 +38,7 @@ def demo(folder: Path) -> subprocess.Popen[str]:
     )
 
 
-@pytest.mark.parametrize("words", ["Each hospital runs", "certificate authorities", "Cleveland published", "    1  "])
+@pytest.mark.parametrize("words", ["Each hospital runs", "certificate authorities", "    1  "])
 def test_interrupted_it_leaves_nothing_and_runs_again(tmp_path, words):
     """Ctrl-C reaches every process of the terminal: before there is a network, while it starts, in a round."""
     folder = tmp_path / "demo"
@@ -74,9 +74,11 @@ def test_the_demo(tmp_path):
     )
     [difference] = re.findall(r"The difference in AUC is ([+-]\d\.\d+)", said)
     assert abs(float(difference)) <= 0.01
-    federated = re.findall(r"^all together +\d+ +([\d.]+) \([\d.]+\) +([\d.]+)", said, re.MULTILINE)
-    assert [float(federated[0][1]) > 0.75, float(federated[0][1]) > float(federated[0][0])] == [True, True]
+    [(alone, federated)] = re.findall(r"^ *all together +\d+ +([\d.]+) \([\d.]+\) +([\d.]+)", said, re.MULTILINE)
+    assert float(federated) > max(0.75, float(alone))
     assert "Budapest found all" in said
     assert {"manifest.json", "model.safetensors", "card.md"} <= {path.name for path in (folder / "model").iterdir()}
-    for line in re.findall(rf"^ +[A-Za-z' ]+ ({re.escape(str(tmp_path))}\S+)$", said, re.MULTILINE):
-        assert Path(line).exists(), line
+    places = re.findall(rf"({re.escape(str(folder))}\S+)$", said, re.MULTILINE)
+    assert len(places) >= 4
+    for place in places:
+        assert Path(place).exists(), place
