@@ -88,5 +88,6 @@ def test_unknown_ids(consortium, tmp_path, arguments, code):
 
 
 def test_a_role_that_the_identity_has_not(consortium):
-    said = befl("task", "apply", "0" * 16, "--network", consortium.directory, "--as", "org1/issuer", status=1)
-    assert said.startswith(f"BEFL-A-001: the certificate from {consortium.msp_ids[0]} has befl.role issuer")
+    cancel = ("task", "cancel", "0" * 16, "--reason", "none", "--network", consortium.directory)
+    said = befl(*cancel, "--as", "org1/agent", status=1)
+    assert said.startswith(f"BEFL-A-001: the certificate from {consortium.msp_ids[0]} has befl.role trainer")
