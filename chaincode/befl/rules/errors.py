@@ -662,6 +662,13 @@ _TABLE: Final = (
         "channel together with the others, run `befl chaincode upgrade`.",
     ),
     Code(
+        "BEFL-N-021",
+        "This cannot be done with that identity",
+        "The message says why: the institution has no identity of that name, it exists with another role, its name is "
+        "one of a node, it is revoked, or it is the admin with which the institution acts. "
+        "`befl identity list` shows what there is.",
+    ),
+    Code(
         "BEFL-N-040",
         "There is no such log",
         "Each process of an institution has one log, ORG/PROCESS (ca, orderer, peer, chaincode), and the supervisor "

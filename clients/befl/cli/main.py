@@ -19,6 +19,7 @@ _COMMANDS: Final = {
     "parameters": ("befl.cli.parameters:parameters", "See and change what the consortium has set for all tasks."),
     "org": ("befl.cli.org:org", "Found one institution's own folder; write its public definition."),
     "channel": ("befl.cli.channel:channel", "Let institutions into the channel, or out, by signatures of a majority."),
+    "identity": ("befl.cli.identity:identity", "An institution's identities: list, enroll, show, renew, revoke."),
     "chaincode": ("befl.cli.chaincode:chaincode", "Agree on the chaincode, each institution for itself."),
     "task": ("befl.cli.task:task", "Publish tasks, look at them, watch them, apply, cancel."),
     "agent": ("befl.cli.agent:agent", "Run an institution's agent."),

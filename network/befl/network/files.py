@@ -55,7 +55,8 @@ class Enrolment:
     role: str = ""
 
 
-def _user(name: str, kind: str, role: str) -> tuple[Enrolment, ...]:
+def user_enrolments(name: str, kind: str, role: str) -> tuple[Enrolment, ...]:
+    """Return the certificates of a user: to sign, and for TLS."""
     return (
         Enrolment(name, kind, "ca", f"users/{name}/msp", role=role),
         Enrolment(name, kind, "tlsca", f"users/{name}/tls", stem="client"),
@@ -68,9 +69,9 @@ ENROLMENTS: Final = (
     Enrolment("peer", "peer", "ca", "peer/msp"),
     Enrolment("peer", "peer", "tlsca", "peer/tls", stem="server"),
     Enrolment("chaincode", "client", "tlsca", "chaincode/tls", stem="server"),
-    *_user("admin", "admin", "operator"),
-    *_user("issuer", "client", "issuer"),
-    *_user("agent", "client", "trainer"),
+    *user_enrolments("admin", "admin", "operator"),
+    *user_enrolments("issuer", "client", "issuer"),
+    *user_enrolments("agent", "client", "trainer"),
     Enrolment("operations", "client", "opsca", "users/admin/operations", stem="client"),
 )
 """All certificates that an institution's first ``up`` obtains."""

@@ -132,16 +132,16 @@ class Member:
     def enrol(self, pool: concurrent.futures.Executor) -> None:
         """Obtain every certificate that is not there yet, several at once."""
         missing = [enrolment for enrolment in files.ENROLMENTS if not (self.home.folder / enrolment.folder).exists()]
-        for done in [pool.submit(self._enrol, enrolment) for enrolment in missing]:
+        for done in [pool.submit(self.obtain, enrolment) for enrolment in missing]:
             done.result()
         _chain_msp(self.home.msp, self.home.ca / "ca-cert.pem", self.home.tls_ca)
 
-    def _enrol(self, enrolment: files.Enrolment) -> None:
+    def obtain(self, enrolment: files.Enrolment) -> None:
         """Obtain one certificate: the key is made here, only a request travels."""
         target = self.home.folder / enrolment.folder
         for folder in reversed([parent for parent in target.parents if parent.is_relative_to(self.home.folder)]):
             folder.mkdir(mode=0o700, exist_ok=True)
-        secret = json.loads((self.home.ca / "secrets.json").read_text())[enrolment.identity]
+        secret = self.secret(enrolment.identity)
         with tempfile.TemporaryDirectory(prefix=".enrol-", dir=self.home.folder) as work:
             msp = Path(work) / "msp"
             argv = [
@@ -149,13 +149,9 @@ class Member:
                 "enroll",
                 f"--caname={files.ca_name(self.institution, enrolment.ca)}",
                 f"--mspdir={msp}",
-                f"--csr.names=O={self.institution.name}",
                 "--loglevel=error",
+                *self.request_options(enrolment),
             ]
-            if enrolment.ca != "ca":
-                argv += ["--enrollment.profile=tls", f"--csr.hosts={','.join(files.sans(self.institution))}"]
-            else:  # or the client puts this machine's name in
-                argv += [f"--csr.hosts={enrolment.identity}.{self.institution.name}"]
             address = self.institution.address("ca")
             commands.run(
                 argv,
@@ -184,12 +180,35 @@ class Member:
                 _write(fresh / "keystore" / key.name, key.read_text(), private=True)
             fresh.rename(target)
 
+    def request_options(self, enrolment: files.Enrolment) -> list[str]:
+        """Return what a certificate request says, as options of ``fabric-ca-client``."""
+        names = f"--csr.names=O={self.institution.name}"
+        if enrolment.ca != "ca":
+            return [names, "--enrollment.profile=tls", f"--csr.hosts={','.join(files.sans(self.institution))}"]
+        # or the client puts this machine's name in
+        return [names, f"--csr.hosts={enrolment.identity}.{self.institution.name}"]
+
+    def secret(self, identity: str) -> str:
+        """Return the enrolment secret of an identity; empty when it is not registered."""
+        known: dict[str, str] = json.loads((self.home.ca / "secrets.json").read_text())
+        return known.get(identity, "")
+
+    def keep_secret(self, identity: str, secret: str) -> None:
+        """Write down the enrolment secret of an identity."""
+        path = self.home.ca / "secrets.json"
+        known = json.loads(path.read_text())
+        _write(path, files.render({**known, identity: secret}), private=True)
+
+    def write(self, path: Path, content: str) -> bool:
+        """Write a file of the institution as a whole, when it differs; return whether it did."""
+        return _write(path, content)
+
     def publish(self) -> None:
         """Hand the public definition to the others: MSP certificates and the orderer's TLS certificate."""
         public = self.layout.public(self.institution.name)
         public.folder.mkdir(parents=True, exist_ok=True)
         _chain_msp(public.msp, self.home.ca / "ca-cert.pem", self.home.tls_ca)
-        _copy(self.home.orderer / "tls" / "server.crt", public.orderer_certificate)
+        _write(public.orderer_certificate, (self.home.orderer / "tls" / "server.crt").read_text())
 
     @property
     def tls_ca(self) -> str:
@@ -220,7 +239,8 @@ class Member:
             (home.builder / "bin" / name).chmod(0o700)
         for name, describe in (("orderer", files.orderer_service), ("peer", files.peer_service)):
             service = describe(self.topology, self.institution, home, self.fabric.command(name), self.fabric.config)
-            service["env"] |= commands.SERVICE_ENVIRONMENT
+            # described anew when certificates or revocation lists are others, so that the supervisor starts it again
+            service["env"] |= {**commands.SERVICE_ENVIRONMENT, "BEFL_CERTIFICATES": _certificates(home.folder / name)}
             supervisor.write_service(home.services, name, service)
 
     def make_genesis(self) -> None:
@@ -374,6 +394,41 @@ class Member:
             self.peer_command("lifecycle", "chaincode", "install", str(path), what="installing the chaincode")
         return package_id, new
 
+    def refresh_connections(self) -> None:
+        """Put the peer's present TLS certificate into what it keeps of installed packages: it dials servers with it."""
+        builds = self.home.peer / "data" / "externalbuilder" / "builds"
+        for path in builds.glob("*/release/chaincode/server/connection.json"):
+            address = json.loads(path.read_text())["address"]
+            _write(path, files.render(self.connection(address)), private=True)
+
+    def restart(self, name: str) -> None:
+        """Start a node again when its certificates or revocation lists have changed, and wait until it is healthy."""
+        before = supervisor.states(self.layout.directory)
+        self.run_nodes()
+        for slot in (CURRENT, NEXT):
+            path = self.home.services / f"{slot}.json"
+            if name == "chaincode" and path.exists():
+                description = json.loads(path.read_text())
+                description["env"]["BEFL_CERTIFICATES"] = _certificates(self.home.chaincode)
+                supervisor.write_service(self.home.services, slot, description)
+        self.look_again()
+        process = f"{self.institution.name}/{name}"
+        if name not in ("orderer", "peer", "chaincode") or process not in before:
+            return
+        described = json.loads((self.home.services / f"{name}.json").read_text())["env"]["BEFL_CERTIFICATES"]
+
+        def again() -> bool:
+            state = supervisor.states(self.layout.directory).get(process)
+            return (
+                state is not None and bool(state.pid) and _environment(state.pid).get("BEFL_CERTIFICATES") == described
+            )
+
+        self._await(name, again, "started again")
+        if name == "chaincode":
+            self.await_chaincode()
+        else:
+            self.await_nodes()
+
     def connection(self, address: str) -> dict[str, Any]:
         """Make what tells the own peer how to dial a chaincode server."""
         tls = self.home.peer / "tls"
@@ -396,7 +451,12 @@ class Member:
         path = self.home.chaincode / f"server-{self.institution.port(port)}.json"
         _write(path, files.render(config), private=True)
         # the package id stands in the description too, so that the supervisor starts a server anew when it changes
-        env = {**commands.SERVICE_ENVIRONMENT, **commands.python_environment(), "BEFL_PACKAGE_ID": package_id}
+        env = {
+            **commands.SERVICE_ENVIRONMENT,
+            **commands.python_environment(),
+            "BEFL_PACKAGE_ID": package_id,
+            "BEFL_CERTIFICATES": _certificates(self.home.chaincode),
+        }
         supervisor.write_service(
             self.home.services, slot, files.chaincode_service(self.home, sys.executable, path, env)
         )
@@ -629,6 +689,24 @@ def _chain_msp(target: Path, ca: Path, tls_ca: Path) -> None:
         (target / folder).mkdir(mode=0o755, parents=True, exist_ok=True)
         _copy(source, target / folder / name)
     _write(target / "config.yaml", files.render(files.node_ous()))
+
+
+def _certificates(folder: Path) -> str:
+    """Return a digest of what a process reads of certificates and revocation lists when it starts."""
+    digest = hashlib.sha256()
+    for name in ("msp/signcerts/cert.pem", "msp/crls/crl.pem", "tls/server.crt"):
+        if (folder / name).exists():
+            digest.update((folder / name).read_bytes())
+    return digest.hexdigest()[:16]
+
+
+def _environment(pid: int) -> dict[str, str]:
+    """Return the environment of a process of ours."""
+    try:
+        entries = Path(f"/proc/{pid}/environ").read_bytes().decode(errors="replace").split("\0")
+    except OSError:
+        return {}
+    return dict(entry.split("=", 1) for entry in entries if "=" in entry)
 
 
 def _copy(source: Path, target: Path) -> None:

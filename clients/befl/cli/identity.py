@@ -1,0 +1,124 @@
+"""``befl identity``: an institution's identities, with its own CA."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from befl.cli.acting import acting, as_option, network_option, progress
+from befl.cli.common import emit, format_option, table
+
+if TYPE_CHECKING:
+    from befl.network.channel import Outcome
+    from befl.network.identities import Identity
+    from befl.network.institution import Member
+
+_ROLES = ("operator", "issuer", "trainer", "validator", "auditor")
+
+
+@click.group()
+def identity() -> None:
+    """List, enroll, show, renew and revoke an institution's identities, with its own certificate authority."""
+
+
+@identity.command("list")
+@network_option
+@as_option
+@format_option
+def list_identities(directory: Path, institution: str, form: str) -> None:
+    """List every certificate of the institution with role, serial number and end."""
+    from befl.network import consortium, identities
+
+    with consortium.acting(directory, institution.partition("/")[0], progress) as member:
+        found = identities.find(member)
+    emit(found, form, _listed)
+
+
+@identity.command()
+@click.argument("name")
+@network_option
+@as_option
+@format_option
+def show(name: str, directory: Path, institution: str, form: str) -> None:
+    """Show the certificates of one identity with their fingerprints and files."""
+    from befl.network import consortium, identities
+
+    with consortium.acting(directory, institution.partition("/")[0], progress) as member:
+        found = identities.find(member, name)
+    emit(found, form, lambda all_: "\n\n".join(_one(each) for each in all_))
+
+
+@identity.command()
+@click.argument("name")
+@click.option(
+    "--role", "roles", type=click.Choice(_ROLES), multiple=True, required=True, help="What it may do; repeatable."
+)
+@click.option(
+    "--kind", type=click.Choice(("client", "admin")), default="client", show_default=True, help="Its kind at the CA."
+)
+@acting
+def enroll(member: Member, name: str, roles: tuple[str, ...], kind: str) -> Outcome:
+    """Register an identity with the own CA and obtain its certificates; its keys are made here.
+
+    \b
+    Example:
+      befl identity enroll second-agent --role trainer
+    """  # noqa: D301  # click wants the character itself
+    from befl.network import identities
+
+    return identities.enroll(member, name, roles, kind)
+
+
+@identity.command()
+@click.argument("name")
+@acting
+def renew(member: Member, name: str) -> Outcome:
+    """Obtain an identity's certificates anew, with the same keys; orderer and peer start again with theirs.
+
+    Works with expired certificates too. As keys stay the same, the channel's configuration need not change.
+    """
+    from befl.network import identities
+
+    return identities.renew(member, name)
+
+
+@identity.command()
+@click.argument("name")
+@acting
+def revoke(member: Member, name: str) -> Outcome:
+    """Revoke an identity for the whole channel; the institution's own signature is enough.
+
+    The revocation list goes into the channel's configuration: from then on every peer and orderer refuses what the
+    identity signs. Its TLS certificate cannot be revoked; it is deleted here.
+    """
+    from befl.network import identities
+
+    return identities.revoke(member, name)
+
+
+def _listed(found: tuple[Identity, ...]) -> str:
+    return table(
+        ("identity", "use", "kind", "role", "serial", "until", "state"),
+        [
+            (
+                one.name,
+                one.use,
+                one.kind or None,
+                one.role or None,
+                one.serial[:16],
+                one.ends[:10],
+                "revoked" if one.revoked else "valid",
+            )
+            for one in found
+        ],
+    )
+
+
+def _one(found: Identity) -> str:
+    state = "revoked" if found.revoked else f"{found.begins} to {found.ends}"
+    return (
+        f"{found.name} ({found.use}): {found.kind or 'no kind'}, role {found.role or 'none'}\n"
+        f"  valid    {state}\n  serial   {found.serial}\n  SHA-256  {found.sha256}\n  file     {found.file}"
+    )
