@@ -6,9 +6,9 @@ import argparse
 import contextlib
 import signal
 import sys
-import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 
 from befl.contracts.stub import Chaincode
 from befl.operations import logs
@@ -18,15 +18,16 @@ from befl.shim.config import ServerConfig, load
 from befl.shim.digest import check_code, code_digest
 from befl.shim.server import ChaincodeServer
 
+_ENDS: Final = (signal.SIGTERM, signal.SIGINT)
+
 
 def main() -> int:
     """Run the server; the exit status is 0 after a signal and 2 when it could not start."""
     parser = argparse.ArgumentParser(prog="python -m befl.shim", description="Serve the befl chaincode to a peer.")
     parser.add_argument("--config", required=True, type=Path, metavar="FILE", help="configuration, JSON")
     arguments = parser.parse_args()
-    ended = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: ended.set())
+    # blocked, here and in all threads, until sigwait takes one: a handler that sets an event could find its lock held
+    signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
     try:
         config = load(arguments.config)
         logs.configure(config.log_format, config.log_level)
@@ -43,7 +44,7 @@ def main() -> int:
                 chaincode = operations.enter_context(_watched(chaincode, names, config))
             server = ChaincodeServer(chaincode, config)
             server.start()
-            ended.wait()
+            signal.sigwait(_ENDS)
             server.stop()
     except BeflError as error:
         sys.stderr.write(f"{error}\n")

@@ -60,6 +60,15 @@ def test_it_serves_befl_and_ends_at_a_signal(process, authority, number):
     peer.close()
 
 
+def test_signals_that_come_together_do_not_hang_it(process):
+    """As Ctrl-C in a terminal and the SIGTERM of whoever started it do."""
+    server, _ = process
+    for number in (signal.SIGTERM, signal.SIGINT) * 20:
+        server.send_signal(number)
+    server.communicate(timeout=20)
+    assert server.returncode == 0
+
+
 def test_the_server_needs_neither_torch_nor_the_client():
     program = (
         "import sys, befl.shim.__main__, befl.contracts.chaincode\n"
