@@ -8,8 +8,9 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 import grpc
-from fabric_protos.common import common_pb2, ledger_pb2
-from fabric_protos.peer import peer_pb2_grpc
+from fabric_protos.common import common_pb2, configtx_pb2, ledger_pb2
+from fabric_protos.msp import msp_config_pb2
+from fabric_protos.peer import configuration_pb2, peer_pb2_grpc
 from fabric_protos.peer.lifecycle import lifecycle_pb2
 
 from befl.gateway import Identity, PeerAddress, open_channel
@@ -108,6 +109,13 @@ class PeerQuestions:
         found = lifecycle_pb2.QueryChaincodeDefinitionResult.FromString(answer)
         return Definition(int(found.sequence), str(found.version))
 
+    def members(self) -> dict[str, PeerAddress | None]:
+        """Return the channel's institutions by MSP ID, each with its anchor peer, as the configuration has it."""
+        block = common_pb2.Block.FromString(self.ask("cscc", "GetConfigBlock", self._channel))
+        payload = common_pb2.Payload.FromString(common_pb2.Envelope.FromString(block.data.data[0]).payload)
+        group = configtx_pb2.ConfigEnvelope.FromString(payload.data).config.channel_group
+        return {msp_id: _anchor(msp_id, one) for msp_id, one in sorted(group.groups["Application"].groups.items())}
+
     def close(self) -> None:
         """End the connection."""
         self._connection.close()
@@ -119,3 +127,12 @@ class PeerQuestions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _anchor(msp_id: str, group: Any) -> PeerAddress | None:
+    anchors = configuration_pb2.AnchorPeers.FromString(group.values["AnchorPeers"].value).anchor_peers
+    if not anchors:
+        return None
+    msp = msp_config_pb2.MSPConfig.FromString(group.values["MSP"].value)
+    tls_cas = msp_config_pb2.FabricMSPConfig.FromString(msp.config).tls_root_certs
+    return PeerAddress(msp_id, f"{anchors[0].host}:{anchors[0].port}", b"".join(tls_cas))

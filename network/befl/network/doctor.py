@@ -9,6 +9,7 @@ from __future__ import annotations
 import concurrent.futures
 import datetime as dt
 import email.utils
+import functools
 import http.client
 import json
 import os
@@ -17,7 +18,7 @@ import shutil
 import socket
 import ssl
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
@@ -25,10 +26,10 @@ from typing import Any, Final
 
 from befl.gateway import wait
 from befl.network import commands, fabric, observe
-from befl.network.ask import AnsweredError, PeerQuestions
+from befl.network.ask import AnsweredError
 from befl.network.certificates import WARN_DAYS, Certificate, certificates
 from befl.network.layout import Layout
-from befl.network.observe import InstitutionStatus, NetworkStatus, Observer
+from befl.network.observe import Eyes, InstitutionStatus, NetworkStatus, Observer
 from befl.network.topology import PORTS, Topology
 from befl.operations.findings import Finding
 from befl.rules.errors import BeflError
@@ -341,18 +342,18 @@ def check_fork(facts: Facts) -> list[Finding]:
 def check_leader(facts: Facts) -> list[Finding]:
     """Check that an orderer leads."""
     status = facts.status
-    if not status.running or not all(one.here for one in status.institutions):
+    if not status.running:
         return []
-    if not status.leader:
+    if not status.led:
         orderers = [process for one in status.institutions for process in one.processes if process.name == "orderer"]
         healthy = sum(process.healthy for process in orderers)
         return _bad(
             "network",
             "Raft leader",
-            f"no orderer leads; {healthy} of {len(orderers)} orderers answer, {len(orderers) // 2 + 1} must",
+            f"no orderer leads; {healthy} of the {len(orderers)} orderers here answer, a majority of all must",
             "Start the orderers that are down; when enough run, look for `raft` in `befl network logs`.",
         )
-    return _good("network", "Raft leader", f"the orderer of {status.leader} leads")
+    return _good("network", "Raft leader", f"the orderer of {status.leader or 'another institution'} leads")
 
 
 def check_certificates(facts: Facts) -> list[Finding]:
@@ -583,23 +584,22 @@ def network(directory: Path | str, institution: str = "") -> Facts:
     topology = observe.read_topology(layout)
     if institution:
         topology.institution(institution)
-    seen = observe.status(layout.directory)
-    eyes = observe.observers(layout, topology)
+    seen, eyes = observe.look(layout.directory)
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
-        here = [one for one in seen.institutions if one.here]
-        clocks = pool.map(lambda one: _clock(eyes[one.name]), here)
-        known = pool.map(lambda one: _known_peers(eyes[one.name]), here)
-        later = _later(eyes, topology, seen)
+        here = list(eyes.here)
+        clocks = pool.map(lambda name: _clock(eyes.here[name]), here)
+        known = pool.map(lambda name: _known_peers(eyes.here[name]), here)
+        later = _later(eyes, seen)
         facts = Facts(
             status=seen,
             later=later,
             taken=_taken(topology, seen),
             gone=_gone(layout),
-            certificates={one.name: tuple(certificates(layout.home(one.name))) for one in here},
-            clocks={one.name: seconds for one, seconds in zip(here, clocks, strict=True) if seconds is not None},
+            certificates={name: tuple(certificates(layout.home(name))) for name in here},
+            clocks={name: seconds for name, seconds in zip(here, clocks, strict=True) if seconds is not None},
             tolerance_s=milliseconds(topology.chaincode.time_tolerance) / 1000,
-            known_peers={one.name: count for one, count in zip(here, known, strict=True) if count is not None},
-            missing=tuple(_missing(eyes, topology, seen)),
+            known_peers={name: count for name, count in zip(here, known, strict=True) if count is not None},
+            missing=tuple(_missing(eyes, seen)),
             disk=disk(layout.directory),
         )
     return _only(facts, institution) if institution else facts
@@ -631,14 +631,14 @@ def _silent(one: InstitutionStatus) -> InstitutionStatus:
     return replace(one, processes=(), code_digest="")
 
 
-def _later(eyes: Mapping[str, Observer], topology: Topology, seen: NetworkStatus) -> dict[str, int]:
+def _later(eyes: Eyes, seen: NetworkStatus) -> dict[str, int]:
     """Ask those that seemed behind again, for a moment: blocks travel."""
     heights = {one.name: one.height for one in seen.institutions if one.height}
     highest = max(heights.values(), default=0)
 
     def again(name: str) -> int:
         try:
-            with eyes[name].questions(topology.institution(name)) as peer:
+            with eyes.peer(name) as peer:
                 return peer.chain()[0]
         except (BeflError, AnsweredError):
             return 0
@@ -662,14 +662,13 @@ def _taken(topology: Topology, seen: NetworkStatus) -> dict[str, int]:
     running = {
         (one.name, process.name) for one in seen.institutions for process in one.processes if process.state == "running"
     }
-    for one in seen.institutions:
-        institution = topology.institution(one.name)
-        for name in PORTS if one.processes and institution.ports is not None else ():
-            if (one.name, name.partition("_")[0]) in running:
+    for institution in topology.institutions:
+        for name in PORTS if institution.ports is not None else ():
+            if (institution.name, name.partition("_")[0]) in running:
                 continue
             port = institution.port(name)
             if not bindable(institution.host, port):
-                found[f"{one.name}.ports.{name}"] = port
+                found[f"{institution.name}.ports.{name}"] = port
     return found
 
 
@@ -736,19 +735,17 @@ def _known_peers(observer: Observer) -> int | None:
     return int(commands.metric(text, "gossip_membership_total_peers_known", channel) or 0)
 
 
-def _missing(eyes: Mapping[str, Observer], topology: Topology, seen: NetworkStatus) -> Iterable[Missing]:
+def _missing(eyes: Eyes, seen: NetworkStatus) -> Iterator[Missing]:
     """Ask each peer for the private values of the newest tasks."""
+    chaincode = eyes.topology.chaincode.name
     for one in seen.institutions:
-        if one.height and one.sequence:
-            try:
-                with eyes[one.name].questions(topology.institution(one.name)) as peer:
-                    yield from missing(one.name, lambda *call, peer=peer: _ask(peer, topology, *call))
-            except BeflError:
-                continue  # it has gone since we saw it; the other checks say so
-
-
-def _ask(peer: PeerQuestions, topology: Topology, *call: str) -> bytes:
-    return peer.ask(topology.chaincode.name, *call)
+        if not one.height or not one.sequence:
+            continue
+        try:
+            with eyes.peer(one.name) as peer:
+                yield from missing(one.name, functools.partial(peer.ask, chaincode))
+        except BeflError:
+            continue  # it has gone since we saw it; the other checks say so
 
 
 def missing(institution: str, ask: Callable[..., bytes]) -> list[Missing]:

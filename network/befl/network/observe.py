@@ -1,7 +1,7 @@
 """What can be seen of a network: its processes, its ledgers, its certificates, the code that it runs.
 
-Seen from the folders that lie here. Of an institution whose folder is elsewhere only its peer is asked, with the
-identity of an institution of this folder, as Fabric lets every member do.
+Seen from the folders that lie here. Of an institution whose folder is elsewhere only its anchor peer is asked, where
+the channel's configuration has it, by an institution of this folder: Fabric lets every member do so.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import contextlib
 import datetime as dt
 import json
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
@@ -72,15 +72,17 @@ class InstitutionStatus:
     Parameters
     ----------
     name, msp_id : str
-        Who.
+        Who; an institution whose folder is elsewhere has its MSP ID for a name.
     here : bool
-        Whether its folder lies in this network folder; of another one only the peer's ledger is known.
+        Whether it belongs to this network folder; of another one only the peer's ledger is known.
     height : int
         Of its peer's ledger; 0 when unknown.
     block_hash : str
         Hash (hex) of its peer's newest block at the height that all peers have; empty when unknown.
     leader : bool
         Whether its orderer leads.
+    led : bool
+        Whether its orderer leads or follows a leader, be that elsewhere.
     sequence : int
         Of the chaincode definition on its peer; 0 when there is none, or it is not known.
     definition : str
@@ -103,6 +105,7 @@ class InstitutionStatus:
     height: int
     block_hash: str
     leader: bool
+    led: bool
     sequence: int
     definition: str
     code_digest: str
@@ -137,7 +140,9 @@ class NetworkStatus:
     code_digest : str
         Of the chaincode of this installation.
     leader : str
-        The institution whose orderer leads; empty when none is known.
+        The institution of this folder whose orderer leads; empty when none does.
+    led : bool
+        Whether any orderer here leads or follows a leader.
     common_height : int
         The height that every peer which answers has; 0 when none answers.
     forked : bool
@@ -161,6 +166,7 @@ class NetworkStatus:
     befl: str
     code_digest: str
     leader: str
+    led: bool
     common_height: int
     forked: bool
     warnings: tuple[str, ...]
@@ -170,35 +176,32 @@ class NetworkStatus:
 
 @dataclass(frozen=True, slots=True)
 class Observer:
-    """As whom one looks: an institution of this folder, by its admin.
+    """One institution that looks, by its admin.
 
     Parameters
     ----------
-    layout : Layout
-        The network folder.
+    home : Home
+        Its folder.
     topology : Topology
-        Its topology.
+        Of the network folder.
     institution : Institution
         Who looks.
     """
 
-    layout: Layout
+    home: Home
     topology: Topology
     institution: Institution
 
-    @property
-    def home(self) -> Home:
-        """The institution's folder."""
-        return self.layout.home(self.institution.name)
-
-    def questions(self, to: Institution) -> PeerQuestions:
-        """Open a connection to an institution's peer; raises ``BEFL-G-023`` to ``025`` when files are missing."""
-        own = self.layout.home(to.name).tls_ca
-        tls_ca = own if own.exists() else self.layout.public(to.name).tls_ca
+    def own_peer(self) -> PeerAddress:
+        """Return where its own peer is; raises ``BEFL-G-023`` when the TLS CA's certificate is not there."""
+        one = self.institution
         try:
-            peer = PeerAddress(f"peer.{to.name}", to.address("peer"), tls_ca.read_bytes(), to.host)
+            return PeerAddress(f"peer.{one.name}", one.address("peer"), self.home.tls_ca.read_bytes(), one.host)
         except OSError as error:
-            raise BeflError("BEFL-G-023", f"{tls_ca}: {error.strerror}") from None
+            raise BeflError("BEFL-G-023", f"{self.home.tls_ca}: {error.strerror}") from None
+
+    def questions(self, peer: PeerAddress) -> PeerQuestions:
+        """Open a connection to a peer; raises ``BEFL-G-023`` to ``025`` when the admin's files cannot be used."""
         return PeerQuestions(peer, self.home.user("admin"), self.institution.msp_id, self.topology.channel.name)
 
     def operations(self) -> ssl.SSLContext | None:
@@ -208,6 +211,31 @@ class Observer:
             return commands.tls_context(self.home.tls_ca, folder / "client.crt", folder / "client.key")
         except OSError:
             return None
+
+
+@dataclass(frozen=True, slots=True)
+class Eyes:
+    """Who of a network can look, and where the peers of the others are.
+
+    Parameters
+    ----------
+    topology : Topology
+        Of the network folder.
+    here : dict
+        Institutions whose folder lies here, by name.
+    elsewhere : dict
+        Anchor peers of the channel's other institutions, by MSP ID.
+    """
+
+    topology: Topology
+    here: dict[str, Observer]
+    elsewhere: dict[str, PeerAddress]
+
+    def peer(self, name: str) -> PeerQuestions:
+        """Open a connection to an institution's peer, as itself or as the first that is here."""
+        if name in self.here:
+            return self.here[name].questions(self.here[name].own_peer())
+        return next(iter(self.here.values())).questions(self.elsewhere[name])
 
 
 def must_be_network(layout: Layout) -> None:
@@ -222,14 +250,6 @@ def read_topology(layout: Layout) -> Topology:
     return parse(layout.topology.read_bytes(), str(layout.topology))
 
 
-def observers(layout: Layout, topology: Topology) -> dict[str, Observer]:
-    """Return who of a network has its folder here, and whoever must ask for each of the others."""
-    here = [one for one in topology.institutions if layout.home(one.name).profile.is_file()]
-    return {
-        one.name: Observer(layout, topology, one if one in here else here[0]) for one in topology.institutions if here
-    }
-
-
 def status(directory: Path | str) -> NetworkStatus:
     """Ask every process of a network how it is.
 
@@ -238,18 +258,30 @@ def status(directory: Path | str) -> NetworkStatus:
     BeflError
         N-009 there is no network.
     """
+    return look(directory)[0]
+
+
+def look(directory: Path | str) -> tuple[NetworkStatus, Eyes]:
+    """Ask every process of a network how it is; return also with whose eyes it was seen."""
     from befl.shim.digest import code_digest  # noqa: PLC0415  # reads all chaincode source: only here
 
     layout = Layout(Path(directory).absolute())
     topology = read_topology(layout)
     pid = supervisor.running(layout.directory)
     states = supervisor.states(layout.directory) if pid else {}
-    eyes = observers(layout, topology)
+    here = {
+        one.name: Observer(layout.home(one.name), topology, one)
+        for one in topology.institutions
+        if layout.home(one.name).profile.is_file()
+    }
     with concurrent.futures.ThreadPoolExecutor(max_workers=8) as pool:
         digest = pool.submit(code_digest)
-        seen = list(pool.map(lambda one: _institution(layout, eyes.get(one.name), one, states), topology.institutions))
+        others = pool.submit(_elsewhere, topology, here if pid else {})
+        seen = list(pool.map(lambda one: _institution(layout, here.get(one.name), one, states), topology.institutions))
+        eyes = Eyes(topology, here, others.result())
+        seen += pool.map(lambda name: _other(eyes, name), eyes.elsewhere)
         common = min((one.height for one, _ in seen if one.height), default=0)
-        institutions = tuple(pool.map(lambda entry: _at(eyes, topology, entry[0], entry[1], common), seen))
+        institutions = tuple(pool.map(lambda entry: _at(eyes, entry[0], entry[1], common), seen))
     processes = [process for institution in institutions for process in institution.processes]
     found = NetworkStatus(
         directory=str(layout.directory),
@@ -263,13 +295,14 @@ def status(directory: Path | str) -> NetworkStatus:
         befl=version.__version__,
         code_digest=digest.result(),
         leader=next((one.name for one in institutions if one.leader), ""),
+        led=any(one.led for one in institutions),
         common_height=common,
         forked=len({one.block_hash for one in institutions if one.block_hash}) > 1,
         warnings=(),
         memory_bytes=sum(process.memory_bytes for process in processes) + (_memory(pid) if pid else 0),
         institutions=institutions,
     )
-    return replace(found, warnings=tuple(warnings(found)))
+    return replace(found, warnings=tuple(warnings(found))), eyes
 
 
 def warnings(found: NetworkStatus) -> list[str]:
@@ -297,84 +330,128 @@ def warnings(found: NetworkStatus) -> list[str]:
                 f"{one.name}: its chaincode server runs code {one.code_digest[:16]}, this installation of befl has "
                 f"{found.code_digest[:16]}"
             )
-    if found.running and found.common_height and not found.leader and all(one.here for one in found.institutions):
+    if found.running and found.common_height and not found.led:
         lines.append("no orderer leads: nothing can be committed")
     if len({(one.sequence, one.definition) for one in found.institutions if one.sequence}) > 1:
         lines.append("peers have different chaincode definitions; one of them is behind")
     return lines
 
 
+def _elsewhere(topology: Topology, here: dict[str, Observer]) -> dict[str, PeerAddress]:
+    """Ask the first peer that answers who else is in the channel; nobody when none answers."""
+    ours = {one.msp_id for one in topology.institutions}
+    for observer in here.values():
+        if not commands.listens(observer.institution.host, observer.institution.port("peer")):
+            continue
+        try:
+            with observer.questions(observer.own_peer()) as peer:
+                members = peer.members()
+        except (BeflError, AnsweredError):
+            continue
+        return {name: address for name, address in members.items() if address is not None and name not in ours}
+    return {}
+
+
 def _institution(
     layout: Layout, observer: Observer | None, institution: Institution, states: dict[str, supervisor.ProcessState]
 ) -> tuple[InstitutionStatus, bytes]:
-    """Look at one institution; the bytes are the hash of its peer's newest block."""
+    """Look at an institution of this folder; the bytes are the hash of its peer's newest block."""
     home = layout.home(institution.name)
-    here = observer is not None and observer.institution == institution
-    leader = False
-    processes: tuple[ProcessStatus, ...] = ()
-    served = ""
-    if here or not home.profile.exists():
-        processes = tuple(_process(institution, home, name, states) for name in PROCESSES)
-    if observer is not None and here and states:
-        served = str(_version(institution, home, "chaincode").get("code_digest", ""))
-        leader = _leads(observer)
-    height, block_hash, definition = 0, b"", None
-    if observer is not None and (states or not here):
-        height, block_hash, definition = _ledger(observer, institution)
-    soonest = certificates.soonest(certificates.certificates(home)) if here else None
     seen = InstitutionStatus(
         name=institution.name,
         msp_id=institution.msp_id,
-        here=here,
-        height=height,
+        here=True,
+        height=0,
         block_hash="",
-        leader=leader,
-        sequence=definition.sequence if definition else 0,
-        definition=definition.version if definition else "",
-        code_digest=served,
-        expires=soonest.ends.isoformat(timespec="seconds") if soonest else "",
-        expires_days=soonest.days_left(dt.datetime.now(dt.UTC)) if soonest else None,
-        expires_file=soonest.file if soonest else "",
-        processes=processes,
+        leader=False,
+        led=False,
+        sequence=0,
+        definition="",
+        code_digest="",
+        expires="",
+        expires_days=None,
+        expires_file="",
+        processes=tuple(_process(institution, home, name, states) for name in PROCESSES),
     )
-    return seen, block_hash
+    if observer is None:
+        return seen, b""
+    soonest = certificates.soonest(certificates.certificates(home))
+    if soonest is not None:
+        seen = replace(
+            seen,
+            expires=soonest.ends.isoformat(timespec="seconds"),
+            expires_days=soonest.days_left(dt.datetime.now(dt.UTC)),
+            expires_file=soonest.file,
+        )
+    if not states:
+        return seen, b""
+    leader, led = _leads(observer)
+    served = str(_version(institution, home, "chaincode").get("code_digest", ""))
+    seen = replace(seen, leader=leader, led=led, code_digest=served)
+    if not commands.listens(institution.host, institution.port("peer")):
+        return seen, b""
+    return _ledger(seen, lambda: observer.questions(observer.own_peer()), observer.topology)
 
 
-def _at(
-    eyes: dict[str, Observer], topology: Topology, one: InstitutionStatus, newest: bytes, common: int
-) -> InstitutionStatus:
+def _other(eyes: Eyes, name: str) -> tuple[InstitutionStatus, bytes]:
+    """Look at the peer of an institution whose folder is elsewhere."""
+    seen = InstitutionStatus(
+        name=name,
+        msp_id=name,
+        here=False,
+        height=0,
+        block_hash="",
+        leader=False,
+        led=False,
+        sequence=0,
+        definition="",
+        code_digest="",
+        expires="",
+        expires_days=None,
+        expires_file="",
+        processes=(),
+    )
+    return _ledger(seen, lambda: eyes.peer(name), eyes.topology)
+
+
+def _ledger(
+    seen: InstitutionStatus, ask: Callable[[], PeerQuestions], topology: Topology
+) -> tuple[InstitutionStatus, bytes]:
+    """Add what the peer says about ledger and chaincode."""
+    try:
+        with ask() as peer:
+            height, newest = peer.chain()
+            found = peer.definition(topology.chaincode.name)
+    except (BeflError, AnsweredError):
+        return seen, b""
+    definition = found or Definition(0, "")
+    return replace(seen, height=height, sequence=definition.sequence, definition=definition.version), newest
+
+
+def _at(eyes: Eyes, one: InstitutionStatus, newest: bytes, common: int) -> InstitutionStatus:
     """Add the hash of the block at the common height."""
     if not one.height:
         return one
     found = newest
     if one.height > common:
-        institution = topology.institution(one.name)
         try:
-            with eyes[one.name].questions(institution) as peer:
+            with eyes.peer(one.name) as peer:
                 found = peer.block_hash(common)
         except (BeflError, AnsweredError):
             return one
     return replace(one, block_hash=found.hex())
 
 
-def _ledger(observer: Observer, institution: Institution) -> tuple[int, bytes, Definition | None]:
-    if not commands.listens(institution.host, institution.port("peer")):
-        return 0, b"", None
-    try:
-        with observer.questions(institution) as peer:
-            height, newest = peer.chain()
-            return height, newest, peer.definition(observer.topology.chaincode.name)
-    except (BeflError, AnsweredError):
-        return 0, b"", None
-
-
-def _leads(observer: Observer) -> bool:
+def _leads(observer: Observer) -> tuple[bool, bool]:
+    """Return whether the orderer leads, and whether it knows a leader (without one, no node counts as active)."""
     context = observer.operations()
     if context is None:
-        return False
+        return False, False
     one = observer.institution
+    channel = f'channel="{observer.topology.channel.name}"'
     _, text = commands.get(one.host, one.port("orderer_operations"), "/metrics", context)
-    return commands.metric(text, "consensus_etcdraft_is_leader", f'channel="{observer.topology.channel.name}"') == 1
+    leads = commands.metric(text, "consensus_etcdraft_is_leader", channel) == 1
+    return leads, leads or bool(commands.metric(text, "consensus_etcdraft_active_nodes", channel))
 
 
 def _process(

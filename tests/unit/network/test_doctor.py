@@ -97,7 +97,11 @@ FAULTS = {
         "ledger heights",
         "problem: the peer of b is behind: height 6, others have 7",
     ),
-    "no leader": (seen(leader=""), "Raft leader", "problem: no orderer leads; 2 of 2 orderers answer, 2 must"),
+    "no leader": (
+        seen(leader="", led=False),
+        "Raft leader",
+        "problem: no orderer leads; 2 of the 2 orderers",
+    ),
     "certificate expired": (
         facts(certificates={"a": (certificate(ends=NOW),)}),
         "certificates",

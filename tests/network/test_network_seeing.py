@@ -1,0 +1,310 @@
+"""What `status`, `logs`, `env`, `topology`, the metrics and `doctor` say about a real network, and about its faults."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import befl.network
+from befl.gateway import Profile, connect, wait
+from befl.network import commands, doctor, observe
+from befl.network.layout import Layout
+from befl.rules.errors import BeflError
+from befl.rules.version import __version__
+from befl.shim.digest import code_digest
+
+BEFL = [sys.executable, "-m", "befl.cli.main"]
+
+
+def befl_(*arguments: str, status: int = 0) -> str:
+    done = subprocess.run(
+        [*BEFL, *arguments], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60
+    )
+    assert done.returncode == status, done.stdout + done.stderr
+    return done.stdout
+
+
+def wrong(directory: Path, institution: str = "") -> dict[str, list[str]]:
+    """What doctor calls wrong, by check."""
+    found: dict[str, list[str]] = {}
+    for finding in doctor.examine_network(directory, institution):
+        if finding.state != "ok":
+            found.setdefault(finding.check, []).append(finding.found)
+    return found
+
+
+@contextmanager
+def ready_again(consortium) -> Iterator[None]:
+    before = wrong(consortium.directory)
+    try:
+        yield
+    finally:
+        wait.until(
+            lambda: wrong(consortium.directory) == before, timeout=60, interval=0.5, what="the network as it was"
+        )
+
+
+def pid(consortium, name: str) -> int:
+    institution, _, process = name.partition("/")
+    return next(
+        each.pid
+        for one in consortium.status().institutions
+        if one.name == institution
+        for each in one.processes
+        if each.name == process
+    )
+
+
+def test_status_sees_ledgers_certificates_and_code(consortium):
+    found = consortium.status()
+    assert (found.forked, found.led, found.warnings) == (False, True, ())
+    assert found.leader in consortium.institutions
+    assert found.common_height == min(one.height for one in found.institutions) > 1
+    assert len({one.block_hash for one in found.institutions}) == 1
+    assert len(found.institutions[0].block_hash) == 64
+    assert {(one.sequence, one.definition) for one in found.institutions} == {(1, f"{__version__}-{code_digest()}")}
+    assert {one.code_digest for one in found.institutions} == {found.code_digest} == {code_digest()}
+    for one in found.institutions:
+        assert {each.name: each.version for each in one.processes} == {
+            "ca": "v1.5.21",
+            "orderer": found.fabric.split()[0],
+            "peer": found.fabric.split()[0],
+            "chaincode": __version__,
+        }
+        assert 300 < one.expires_days < 366
+        assert (consortium.directory / one.name / one.expires_file).is_file()
+    assert json.loads(
+        befl_("network", "status", "--network", str(consortium.directory), "--format", "json")
+    ).keys() == {field.name for field in dataclasses.fields(found)}
+    text = befl_("network", "status", "--network", str(consortium.directory))
+    assert f"common height {found.common_height}, the same block at every peer, leader {found.leader}" in text
+
+
+def test_the_hash_of_an_older_block_is_the_one_that_the_others_have(consortium):
+    """So is a peer asked that is ahead of the others."""
+    found, eyes = observe.look(consortium.directory)
+    hashes = set()
+    for name in consortium.institutions:
+        with eyes.peer(name) as peer:
+            hashes.add(peer.block_hash(found.common_height - 1))
+    assert len(hashes) == 1
+    assert hashes.pop().hex() != found.institutions[0].block_hash
+
+
+def test_one_institution_sees_the_ledgers_of_the_others(consortium, tmp_path):
+    """From a folder that holds one institution only, as it is where each has a machine of its own."""
+    alone = tmp_path / "alone"
+    alone.mkdir()
+    for name in ("org1", "supervisor"):
+        (alone / name).symlink_to(consortium.directory / name)
+    text = (consortium.directory / "network.toml").read_text()
+    head, _, tables = text.partition("[institutions.org1]")
+    (alone / "network.toml").write_text(head + "[institutions.org1]" + tables.partition("[institutions.org2]")[0])
+    found = befl.network.status(alone)
+    assert [(one.name, one.here) for one in found.institutions] == [
+        ("org1", True),
+        ("Org2MSP", False),
+        ("Org3MSP", False),
+    ]
+    assert found.ready
+    assert len({one.block_hash for one in found.institutions}) == 1
+    assert all(one.height for one in found.institutions)
+    assert found.led
+    assert wrong(alone) == {}
+
+
+def test_stock_commands_work_in_a_shell_with_env(consortium):
+    script = f"""
+    set -euo pipefail
+    eval "$({" ".join(BEFL)} network env org2 --network '{consortium.directory}')"
+    peer channel getinfo --channelID "$CHANNEL_NAME"
+    osnadmin channel list --orderer-address "$ORDERER_ADMIN_LISTENADDRESS" --ca-file "$ORDERER_CA" \
+        --client-cert "$ORDERER_ADMIN_TLS_SIGN_CERT" --client-key "$ORDERER_ADMIN_TLS_PRIVATE_KEY"
+    peer channel fetch newest /dev/null --orderer "$ORDERER_ADDRESS" --channelID "$CHANNEL_NAME" --tls \
+        --cafile "$ORDERER_CA" --clientauth --certfile "$CORE_PEER_TLS_CLIENTCERT_FILE" \
+        --keyfile "$CORE_PEER_TLS_CLIENTKEY_FILE" 2>/dev/null
+    eval "$({" ".join(BEFL)} network env org2 --user agent --network '{consortium.directory}')"
+    peer chaincode query --channelID "$CHANNEL_NAME" --name "$CC_NAME" --ctor '{{"Args":["TaskContract:List","5",""]}}'
+    """
+    done = subprocess.run(
+        ["bash", "-c", script], capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL, timeout=60
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert 'Blockchain info: {"height":' in done.stdout
+    assert '"name": "befl"' in done.stdout
+    assert '"records":' in done.stdout
+    missing = subprocess.run(
+        [*BEFL, "network", "env", "org2", "--user", "nobody", "--network", str(consortium.directory)],
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    assert missing.returncode == 1
+    assert "BEFL-C-009: org2 has no user 'nobody' here" in missing.stderr
+
+
+def test_logs_and_pictures(consortium):
+    folder = ("--network", str(consortium.directory))
+    lines = befl_("network", "logs", "org1", *folder, "--lines", "2").splitlines()
+    assert {line.partition(" | ")[0] for line in lines} == {f"org1/{name}" for name in observe.PROCESSES}
+    assert befl_("network", "logs", "supervisor", *folder, "--lines", "1").startswith("supervisor | ")
+    assert befl_("network", "topology", *folder).startswith("graph LR\n")
+    assert befl_("network", "topology", *folder, "--format", "dot").startswith("graph befl {\n")
+    toml = befl_("network", "topology", *folder, "--format", "toml")
+    assert toml.splitlines()[1:] == (consortium.directory / "network.toml").read_text().splitlines()[1:]
+
+
+def test_following_a_log(consortium, tmp_path):
+    """What a program that reads the pipe sees at once: lines are not kept back until there are many."""
+    command = [*BEFL, "network", "logs", "org1/chaincode", "--follow", "--lines", "0", "--network"]
+    output = tmp_path / "followed"
+    with (
+        output.open("w") as file,
+        connect(Profile.load(consortium.profile("org1")), consortium.user("org1")) as gateway,
+    ):
+        contract = gateway.network("befl").contract("befl")
+        process = subprocess.Popen([*command, str(consortium.directory)], stdout=file, stdin=subprocess.DEVNULL)
+
+        def refused() -> str:
+            with pytest.raises(BeflError, match="BEFL-T-008"):
+                contract.evaluate("TaskContract:NotThere")
+            return output.read_text()
+
+        try:
+            text = wait.until(refused, timeout=20, interval=0.3, what="a line of the log")
+        finally:
+            process.send_signal(signal.SIGINT)
+            process.wait(10)
+    assert process.returncode == 130
+    assert text.startswith("org1/chaincode | ")
+    assert "txid=" in text
+    assert "refused: BEFL-T-008" in text
+
+
+def test_metrics_of_chaincode_server_and_supervisor(consortium):
+    eyes = observe.look(consortium.directory)[1].here["org1"]
+    with connect(Profile.load(consortium.profile("org1")), consortium.user("org1")) as gateway:
+        gateway.network("befl").contract("befl").evaluate("TaskContract:List", "5", "")
+    port = eyes.institution.port("chaincode_operations")
+    status, text = commands.get("127.0.0.1", port, "/metrics", eyes.operations())
+    assert status == 200
+    name = 'befl_chaincode_transactions_total{function="TaskContract:List",outcome="ok"}'
+    assert float(text.partition(name)[2].split()[0]) >= 1
+    agent = consortium.user("org1") / "tls"
+    for context in (
+        commands.tls_context(eyes.home.tls_ca),
+        commands.tls_context(eyes.home.tls_ca, agent / "client.crt", agent / "client.key"),
+    ):
+        assert commands.get("127.0.0.1", port, "/metrics", context)[0] != 200, "metrics are for operators"
+    assert commands.get("127.0.0.1", port, "/healthz", commands.tls_context(eyes.home.tls_ca))[0] == 200
+
+
+# --- doctor -----------------------------------------------------------------------------------------------------
+
+
+def test_doctor_finds_nothing(consortium):
+    assert wrong(consortium.directory) == {}
+    text = befl_("doctor", "--network", str(consortium.directory), "--as", "org2")
+    assert "network: private data" in text
+    assert "PROBLEM" not in text
+    found = json.loads(befl_("doctor", "--network", str(consortium.directory), "--format", "json"))
+    assert {one["state"] for one in found if one["area"] == "network"} == {"ok"}
+
+
+def test_doctor_finds_a_process_that_does_not_answer_and_one_that_died(consortium):
+    ca = pid(consortium, "org2/ca")
+    os.kill(ca, signal.SIGSTOP)
+    try:
+        found = wrong(consortium.directory)
+    finally:
+        os.kill(ca, signal.SIGCONT)
+    [said] = found["processes"]
+    assert said.startswith("org2/ca runs and does not answer at 127.0.0.1:")
+
+
+def test_doctor_finds_dead_orderers_a_missing_leader_and_a_missing_program(consortium):
+    """Two of three orderers cannot be started: their program is gone."""
+    layout = Layout(consortium.directory)
+    services = [layout.home(name).services / "orderer.json" for name in ("org2", "org3")]
+    kept = [path.read_text() for path in services]
+    with ready_again(consortium):
+        try:
+            for path, text in zip(services, kept, strict=True):
+                content = json.loads(text)
+                content["argv"][0] = str(consortium.directory / "no" / "orderer")
+                path.write_text(json.dumps(content))
+            os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
+            wait.until(lambda: not consortium.status().led, timeout=30, interval=0.3, what="no leader")
+            found = wrong(consortium.directory)
+        finally:
+            for path, text in zip(services, kept, strict=True):
+                path.write_text(text)
+            os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
+    assert [said.partition(" (")[0] for said in found["processes"]] == ["org2/orderer is dead", "org3/orderer is dead"]
+    assert found["Raft leader"] == ["no orderer leads; 1 of the 3 orderers here answer, a majority of all must"]
+    assert found["programs"][0] == (
+        f"org2/orderer is started from {consortium.directory / 'no' / 'orderer'}, which is not there"
+    )
+    assert befl_("network", "status", "--network", str(consortium.directory))
+
+
+def test_doctor_finds_a_peer_that_is_behind(consortium, monkeypatch):
+    """A height that two of three do not reach."""
+    monkeypatch.setattr(doctor, "_CATCH_UP_S", 0.0)
+    found, eyes = observe.look(consortium.directory)
+    ahead = dataclasses.replace(found.institutions[2], height=found.institutions[2].height + 1)
+    seen = dataclasses.replace(found, institutions=(*found.institutions[:2], ahead))
+    later = doctor._later(eyes, seen)
+    assert [later[name] for name in consortium.institutions] == [one.height for one in seen.institutions]
+    facts = dataclasses.replace(doctor.network(consortium.directory), status=seen, later=later)
+    assert [one.state for one in doctor.check_heights(facts)] == ["problem", "problem"]
+
+
+def test_doctor_finds_that_gossip_has_not_formed(consortium):
+    """Two of three peers stand still, and the third forgets them."""
+    eyes = observe.look(consortium.directory)[1]
+    peers = [pid(consortium, f"{name}/peer") for name in ("org2", "org3")]
+    with ready_again(consortium):
+        try:
+            for number in peers:
+                os.kill(number, signal.SIGSTOP)
+            wait.until(
+                lambda: doctor._known_peers(eyes.here["org1"]) == 0, timeout=30, interval=0.3, what="forgotten peers"
+            )
+            found = wrong(consortium.directory)
+        finally:
+            for number in peers:
+                os.kill(number, signal.SIGCONT)
+    assert found["gossip"] == ["gossip has not formed: the peer of org1 knows 0 of 2 other peers"]
+    assert [said.partition(" runs")[0] for said in found["processes"]] == ["org2/peer", "org3/peer"]
+
+
+def test_doctor_finds_a_wrong_ca(consortium, tmp_path):
+    layout = Layout(consortium.directory)
+    certificate = layout.home("org1").user("issuer") / "tls" / "client.crt"
+    kept = certificate.read_bytes()
+    try:
+        certificate.write_bytes((layout.home("org2").user("issuer") / "tls" / "client.crt").read_bytes())
+        found = wrong(consortium.directory)
+    finally:
+        certificate.write_bytes(kept)
+    assert found["certificates"] == [
+        "org1/users/issuer/tls/client.crt is not from the CA of org1: nobody will accept it"
+    ]
+
+
+def test_doctor_finds_a_server_with_other_code(consortium, monkeypatch):
+    monkeypatch.setattr("befl.shim.digest.code_digest", lambda: "ab" * 32)
+    found = consortium.status()
+    assert found.warnings[0].endswith("this installation of befl has abababababababab")
+    assert len(wrong(consortium.directory)["chaincode"]) == 3
