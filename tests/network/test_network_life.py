@@ -69,8 +69,15 @@ def test_a_network_of_one_lives_and_resumes(tmp_path, monkeypatch):
     # other code, another package: up is also how it is upgraded
     monkeypatch.setattr(version, "__version__", "0.1.1")
     assert befl.network.up(directory).ready
-    definition = (directory / "alone/chaincode/server.json").read_text()
-    assert '"befl_0.1.1-' in definition
+    alone = topology.parse((directory / "network.toml").read_bytes(), "x").institution("alone")
+    server = (directory / f"alone/chaincode/server-{alone.port('chaincode')}.json").read_text()
+    assert '"befl_0.1.1-' in server  # it came beside the old one, at the other port, and has its place now
+    assert sorted(path.stem for path in (directory / "alone/services").iterdir()) == [
+        "ca",
+        "chaincode",
+        "orderer",
+        "peer",
+    ]
     assert committed(directory)["version"].startswith("0.1.1-")
     assert committed(directory)["sequence"] == 2
 

@@ -70,7 +70,7 @@ def test_a_taken_port_is_named(stand_in, tmp_path):
         taken.bind(("127.0.0.1", 0))
         taken.listen()
         port = taken.getsockname()[1]
-        others = [number for number in range(20_000, 20_009) if number != port]
+        others = [number for number in range(20_000, 20_001 + len(topology.PORTS)) if number != port]
         wanted = topology.with_ports(topology.make(["org1"]), [others[0], others[1], port, *others[2:]])
         with pytest.raises(BeflError) as caught:
             befl.network.up(tmp_path / "n", wanted)
@@ -115,7 +115,7 @@ def test_one_command_at_a_time(tmp_path, stand_in):
     (tmp_path / "n").mkdir()
     with (
         consortium._locked(Layout(tmp_path / "n")),
-        pytest.raises(BeflError, match="BEFL-N-005: another befl network command"),
+        pytest.raises(BeflError, match="BEFL-N-005: another befl command"),
     ):
         befl.network.up(tmp_path / "n")
 
@@ -132,6 +132,33 @@ def test_another_topology_is_refused(tmp_path):
     }.items():
         with pytest.raises(BeflError, match=f"BEFL-N-011: .*{words}"):
             consortium._topology(layout, topology.parse(text.encode(), "x"))
+
+
+def test_joining_is_not_founding(tmp_path):
+    layout = Layout(tmp_path)
+    table = {"befl": 1, "joins": True, "institutions": {"north": {}}}
+    kept = consortium._topology(layout, topology.from_table(table))
+    assert topology.parse(layout.topology.read_bytes(), "network.toml") == kept
+    with pytest.raises(BeflError, match="BEFL-N-011: founding a channel is one thing"):
+        consortium._topology(layout, topology.make(["north"]))
+
+
+def test_one_institution_acts_at_a_time(tmp_path, stand_in):
+    stand_in()
+    consortium._topology(Layout(tmp_path), topology.make(["a", "b"]))
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    with (
+        pytest.raises(BeflError, match="BEFL-N-004: it is not said for which institution"),
+        consortium.acting(tmp_path),
+    ):
+        pass
+    with consortium.acting(tmp_path, "a") as one, consortium.acting(tmp_path, "b") as other:
+        assert (one.institution.name, other.institution.name) == ("a", "b")
+        with pytest.raises(BeflError, match="BEFL-N-005"), consortium.acting(tmp_path, "a"):
+            pass
+        with pytest.raises(BeflError, match="BEFL-N-005"):
+            befl.network.up(tmp_path)
 
 
 def test_status_of_a_network_that_does_not_run(tmp_path):
@@ -203,8 +230,9 @@ def test_the_command_prints_status_and_stops(tmp_path):
     assert json.loads(out)["institutions"][0]["msp_id"] == "AMSP"
     status, out, _ = run("status", "--network", str(tmp_path))
     assert status == 1
-    assert ": not running\n" in out
-    assert "a (AMSP): ledger height 0\n  ca         stopped" in out
+    assert ": not running, 0 MB in all\n" in out
+    assert "\na (AMSP): ledger height " in out
+    assert "\n  ca         stopped" in out
     assert run("down", "--network", str(tmp_path))[:2] == (0, "nothing was running\n")
     assert run("down", "--network", str(tmp_path), "--purge")[0] == 0
     assert not tmp_path.exists()

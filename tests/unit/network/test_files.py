@@ -19,8 +19,9 @@ from befl.network import files, topology
 from befl.network.layout import Home, Layout
 
 GOLDEN = Path(__file__).with_name("golden")
-TOPOLOGY = topology.with_ports(topology.make(["org1", "org2", "org3"]), range(20_000, 20_027))
+TOPOLOGY = topology.with_ports(topology.make(["org1", "org2", "org3"]), range(20_000, 20_000 + 3 * len(topology.PORTS)))
 ORG2 = TOPOLOGY.institution("org2")
+MSP_IDS = [institution.msp_id for institution in TOPOLOGY.institutions]
 LAYOUT = Layout(Path("/network"))
 HOME = LAYOUT.home("org2")
 CONFIG = Path("/fabric/config")
@@ -32,7 +33,7 @@ SECRETS = {
 MADE = {
     "network.toml": lambda: topology.dump(TOPOLOGY),
     "configtx.yaml": lambda: files.render(files.configtx(TOPOLOGY, LAYOUT)),
-    "collections.json": lambda: files.render(files.collections(TOPOLOGY)),
+    "collections.json": lambda: files.render(files.collections(MSP_IDS)),
     "connection.json": lambda: files.render(files.connection_profile(TOPOLOGY, ORG2)),
     "ca.yaml": lambda: files.render(files.ca_config(ORG2, HOME, "ca", SECRETS)),
     "tlsca.yaml": lambda: files.render(files.ca_config(ORG2, HOME, "tlsca", SECRETS)),
@@ -42,9 +43,13 @@ MADE = {
         files.orderer_service(TOPOLOGY, ORG2, HOME, "/fabric/bin/orderer", CONFIG)
     ),
     "peer_service.json": lambda: files.render(files.peer_service(TOPOLOGY, ORG2, HOME, "/fabric/bin/peer", CONFIG)),
-    "chaincode_service.json": lambda: files.render(files.chaincode_service(HOME, "/python", {"PATH": "/bin"})),
+    "chaincode_service.json": lambda: files.render(
+        files.chaincode_service(HOME, "/python", HOME.chaincode / "server.json", {"PATH": "/bin"})
+    ),
     "chaincode_server.json": lambda: files.render(files.chaincode_config(TOPOLOGY, ORG2, HOME, "befl_1:ab", "ab" * 32)),
-    "chaincode_connection.json": lambda: files.render(files.chaincode_connection(ORG2, "CERT", "KEY", "CA")),
+    "chaincode_connection.json": lambda: files.render(
+        files.chaincode_connection(ORG2.address("chaincode"), "CERT", "KEY", "CA")
+    ),
     "config.yaml": lambda: files.render(files.node_ous()),
     "admin_environment.json": lambda: files.render(files.cli_environment(ORG2, HOME, CONFIG)),
     "builder.json": lambda: files.render(files.builder_scripts(HOME)),
@@ -80,11 +85,11 @@ def test_block_signers_are_orderers_only():
 
 
 def test_collections_have_no_policy_of_their_own():
-    for collection in files.collections(TOPOLOGY):
+    for collection in files.collections(MSP_IDS):
         assert "endorsementPolicy" not in collection
         assert collection["requiredPeerCount"] == collection["maxPeerCount"] == 1
         assert collection["policy"] == "OR('Org1MSP.member','Org2MSP.member','Org3MSP.member')"
-    alone = files.collections(topology.make(["a"]))
+    alone = files.collections(["AMSP"])
     assert {collection["requiredPeerCount"] for collection in alone} == {0}
 
 

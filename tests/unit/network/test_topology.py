@@ -26,7 +26,7 @@ def test_names_are_enough():
 def test_what_is_written_reads_the_same():
     made = topology.with_ports(make(["a", "b"]), range(20_000, 20_100))
     assert parse(topology.dump(made).encode(), "network.toml") == made
-    assert made.institution("b").address("ca") == "127.0.0.1:20009"
+    assert made.institution("b").address("ca") == f"127.0.0.1:{20_000 + len(topology.PORTS)}"
 
 
 def test_given_ports_stay():

@@ -1,0 +1,173 @@
+"""Pure functions on a channel's configuration: institutions in and out, revocations, who must sign what."""
+
+from __future__ import annotations
+
+import copy
+
+import pytest
+
+from befl.network import configuration
+from befl.network.configuration import Change
+from befl.rules.errors import BeflError
+
+from .test_definition import make
+
+
+def group(**groups: dict) -> dict:
+    return {"groups": groups, "values": {}, "policies": {}, "mod_policy": "Admins", "version": "0"}
+
+
+@pytest.fixture
+def four(authority) -> dict:
+    """A channel of four institutions, made by adding them to an empty one."""
+    consensus = {"type": "etcdraft", "metadata": {"consenters": [], "options": {}}}
+    now = {"sequence": "3", "channel_group": group(Application=group(), Orderer=group())}
+    now["channel_group"]["groups"]["Orderer"]["values"]["ConsensusType"] = {"value": consensus, "version": "0"}
+    for number, name in enumerate(("a", "b", "c", "d")):
+        now = configuration.add(now, make(authority, name, 21_000 + 10 * number))
+    return now
+
+
+def test_an_institution_comes_and_goes(four, authority):
+    before = copy.deepcopy(four)
+    north = make(authority)
+    five = configuration.add(four, north)
+    assert four == before
+    assert [one.msp_id for one in configuration.present(five)] == ["AMSP", "BMSP", "CMSP", "DMSP", "NorthMSP"]
+    found = configuration.present(five)[-1]
+    assert (found.peers, found.orderers, found.tls_cas) == ((north.peer,), (north.orderer,), (north.tls_ca,))
+    groups = five["channel_group"]["groups"]
+    assert (
+        groups["Orderer"]["groups"]["NorthMSP"]["values"]["MSP"]
+        == (groups["Application"]["groups"]["NorthMSP"]["values"]["MSP"])
+    )
+    consenters = groups["Orderer"]["values"]["ConsensusType"]["value"]["metadata"]["consenters"]
+    assert [one["port"] for one in consenters] == [21_001, 21_011, 21_021, 21_031, 20_001]
+
+    assert configuration.add(five, north) == five
+    assert configuration.remove(five, "NorthMSP") == four
+    assert configuration.remove(four, "NorthMSP") == four
+
+
+def test_somebody_elses_name_or_endpoint_is_refused(four, authority, another_authority):
+    stranger = another_authority.pem.decode()
+    with pytest.raises(BeflError, match="BEFL-N-013: AMSP is in the channel already, with other"):
+        configuration.add(four, make(authority, "a", ca=stranger))
+    for where in ("peer", "orderer"):
+        with pytest.raises(BeflError, match=r"BEFL-N-013: 127\.0\.0\.1:21001 is an endpoint of AMSP"):
+            configuration.add(four, make(authority, **{where: "127.0.0.1:21001"}))
+
+
+def test_the_last_one_stays(four):
+    for msp_id in ("AMSP", "BMSP", "CMSP"):
+        four = configuration.remove(four, msp_id)
+    with pytest.raises(BeflError, match="BEFL-N-014: DMSP is the last institution"):
+        configuration.remove(four, "DMSP")
+
+
+def test_another_consensus_is_left_alone(four, authority):
+    four["channel_group"]["groups"]["Orderer"]["values"]["ConsensusType"]["value"]["type"] = "BFT"
+    with pytest.raises(BeflError, match="BEFL-N-014: the channel's consensus is BFT"):
+        configuration.add(four, make(authority))
+
+
+def test_a_revocation_list_goes_into_both_groups(four):
+    after = configuration.revoke(four, "BMSP", ["LIST"])
+    assert [one.revocations for one in configuration.present(after)] == [(), ("LIST",), (), ()]
+    for name in configuration.GROUPS:
+        groups = after["channel_group"]["groups"][name]["groups"]
+        assert groups["BMSP"]["values"]["MSP"]["value"]["config"]["revocation_list"] == ["TElTVA=="]
+    assert configuration.revoke(four, "NobodyMSP", ["LIST"]) == four
+
+
+def update_of(now: dict, wanted: dict) -> dict:
+    """The update from one configuration to another one, as configtxlator computes it."""
+
+    def compare(before: dict, after: dict) -> tuple[dict, dict, bool]:
+        kinds = ("groups", "values", "policies")
+        keys_differ = any(set(before[kind]) != set(after[kind]) for kind in kinds)
+        read = {"version": before["version"], "groups": {}, "values": {}, "policies": {}, "mod_policy": ""}
+        write = copy.deepcopy(read)
+        touched = keys_differ
+        for kind in kinds:
+            for name, element in after[kind].items():
+                if name not in before[kind]:
+                    write[kind][name] = element
+                elif kind == "groups":
+                    below_read, below_write, changed = compare(before[kind][name], element)
+                    if changed or keys_differ:
+                        read[kind][name], write[kind][name] = below_read, below_write
+                    touched |= changed
+                elif element != before[kind][name]:
+                    write[kind][name] = {**element, "version": str(int(before[kind][name]["version"]) + 1)}
+                    read[kind][name] = {"version": before[kind][name]["version"]}
+                    touched = True
+                elif keys_differ:
+                    read[kind][name] = write[kind][name] = {"version": element["version"]}
+        if keys_differ:
+            write["version"] = str(int(before["version"]) + 1)
+        return read, write, touched
+
+    read, write, _ = compare(now["channel_group"], wanted["channel_group"])
+    return {"channel_id": "befl", "read_set": read, "write_set": write}
+
+
+def committed(now: dict, wanted: dict) -> dict:
+    """The configuration after that update: versions count what has changed."""
+    after = copy.deepcopy(wanted)
+
+    def count(before: dict, now: dict) -> None:
+        for kind in ("values", "policies"):
+            for name, element in now[kind].items():
+                if name in before[kind] and element != before[kind][name]:
+                    element["version"] = str(int(element["version"]) + 1)
+        if any(set(before[kind]) != set(now[kind]) for kind in ("groups", "values", "policies")):
+            now["version"] = str(int(before["version"]) + 1)
+        for name in set(before["groups"]) & set(now["groups"]):
+            count(before["groups"][name], now["groups"][name])
+
+    count(now["channel_group"], after["channel_group"])
+    return after
+
+
+def test_what_an_update_changes_and_who_must_sign(four, authority):
+    five = configuration.add(four, make(authority))
+    update = update_of(four, five)
+    found = configuration.changes(four, update)
+    assert [str(one) for one in found] == [
+        "added: group Channel/Application/NorthMSP",
+        "added: group Channel/Orderer/NorthMSP",
+        "changed: value Channel/Orderer/ConsensusType",
+    ]
+    assert configuration.required(four, found) == (3, frozenset({"AMSP", "BMSP", "CMSP", "DMSP"}))
+    assert not configuration.in_force(four, update)
+    assert configuration.stale(four, update) == ()
+
+    after = committed(four, five)
+    assert configuration.in_force(after, update)
+    assert configuration.stale(after, update) == ("Channel", "Application")
+
+    away = update_of(after, configuration.remove(after, "NorthMSP"))
+    assert [str(one) for one in configuration.changes(after, away)] == [
+        "removed: group Channel/Application/NorthMSP",
+        "removed: group Channel/Orderer/NorthMSP",
+        "changed: value Channel/Orderer/ConsensusType",
+    ]
+    gone = committed(after, configuration.remove(after, "NorthMSP"))
+    assert configuration.in_force(gone, away)
+    assert not configuration.in_force(gone, update)
+
+
+def test_an_institutions_own_matter_takes_its_own_signature(four):
+    revoked = configuration.revoke(four, "BMSP", ["LIST"])
+    found = configuration.changes(four, update_of(four, revoked))
+    assert [change.path[-2:] for change in found] == [("BMSP", "MSP")] * 2
+    assert configuration.required(four, found) == (1, frozenset({"BMSP"}))
+    both = configuration.changes(four, update_of(four, configuration.revoke(revoked, "CMSP", ["LIST"])))
+    assert configuration.required(four, both)[0] == 3
+    policy = Change("changed", ("Channel", "Orderer", "BlockValidation"), "policy")
+    assert configuration.required(four, (*found, policy))[0] == 3
+
+
+def test_a_majority_is_more_than_half():
+    assert [configuration.majority(count) for count in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]
