@@ -89,7 +89,7 @@ def test_a_channel_and_a_chaincode_that_do_not_exist(conformance, monkeypatch):
     monkeypatch.setattr(gateway, "deadlines", dataclasses.replace(gateway.deadlines, repeat=0.5))
     with pytest.raises(EvaluateError, match="BEFL-G-030"):
         gateway.network("nowhere").contract("befl").evaluate("F")
-    with pytest.raises(EvaluateError, match="BEFL-G-016"):
+    with pytest.raises(EvaluateError, match="BEFL-G-031"):
         gateway.network("befl").contract("nothing").evaluate("F")
 
 

@@ -420,6 +420,24 @@ _TABLE: Final = (
         "The channel has no chaincode definition of this name: it is misspelt, or nobody has committed a definition. "
         "The name in a consortium that befl made is `befl`.",
     ),
+    Code(
+        "BEFL-G-032",
+        "The checkpoint cannot be read",
+        "A follower of events keeps its place in a small file, and that file is no checkpoint or cannot be read. Move "
+        "it away to begin anew: events are then handled a second time, none is lost.",
+    ),
+    Code(
+        "BEFL-G-033",
+        "A signature is missing",
+        "The step has to be signed and the identity has no key here: its key is kept elsewhere. Take the step's digest "
+        "to where the key is, and put the signature in with signed().",
+    ),
+    Code(
+        "BEFL-G-034",
+        "These bytes are no step of a transaction",
+        "A proposal, an endorsed transaction or a commit status request was to be taken up from bytes, and they are "
+        "something else, or damaged. Take up the bytes of the same step, unchanged.",
+    ),
     # --- M: model and update ----------------------------------------------------------------------------------
     Code(
         "BEFL-M-001",

@@ -12,48 +12,74 @@ Errors: :mod:`befl.gateway.errors`. What is tried again: :mod:`befl.gateway.clie
 
 from __future__ import annotations
 
-from befl.gateway.client import Commit, Contract, Deadlines, Gateway, Network, Status, Submitted, Transaction
-from befl.gateway.connection import connect, open_channel
-from befl.gateway.errors import (
-    CommitError,
-    CommitStatusError,
-    EndorseError,
-    ErrorDetail,
-    EvaluateError,
-    EventsError,
-    GatewayError,
-    SubmitError,
-)
-from befl.gateway.events import ChaincodeEvent, ChaincodeEvents
-from befl.gateway.identity import Identity, Signer, key_signer
-from befl.gateway.profile import PeerAddress, Profile
-from befl.gateway.proposal import SignedProposal
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "ChaincodeEvent",
-    "ChaincodeEvents",
-    "Commit",
-    "CommitError",
-    "CommitStatusError",
-    "Contract",
-    "Deadlines",
-    "EndorseError",
-    "ErrorDetail",
-    "EvaluateError",
-    "EventsError",
-    "Gateway",
-    "GatewayError",
-    "Identity",
-    "Network",
-    "PeerAddress",
-    "Profile",
-    "SignedProposal",
-    "Signer",
-    "Status",
-    "SubmitError",
-    "Submitted",
-    "Transaction",
-    "connect",
-    "key_signer",
-    "open_channel",
+if TYPE_CHECKING:
+    from befl.gateway.checkpoint import Checkpoint as Checkpoint
+    from befl.gateway.checkpoint import FileCheckpointer as FileCheckpointer
+    from befl.gateway.checkpoint import InMemoryCheckpointer as InMemoryCheckpointer
+    from befl.gateway.client import Commit as Commit
+    from befl.gateway.client import Contract as Contract
+    from befl.gateway.client import Deadlines as Deadlines
+    from befl.gateway.client import Gateway as Gateway
+    from befl.gateway.client import Network as Network
+    from befl.gateway.client import Submitted as Submitted
+    from befl.gateway.client import Transaction as Transaction
+    from befl.gateway.connection import connect as connect
+    from befl.gateway.connection import open_channel as open_channel
+    from befl.gateway.errors import CommitError as CommitError
+    from befl.gateway.errors import CommitStatusError as CommitStatusError
+    from befl.gateway.errors import EndorseError as EndorseError
+    from befl.gateway.errors import ErrorDetail as ErrorDetail
+    from befl.gateway.errors import EvaluateError as EvaluateError
+    from befl.gateway.errors import EventsError as EventsError
+    from befl.gateway.errors import GatewayError as GatewayError
+    from befl.gateway.errors import SubmitError as SubmitError
+    from befl.gateway.events import BlockEvents as BlockEvents
+    from befl.gateway.events import ChaincodeEvent as ChaincodeEvent
+    from befl.gateway.events import ChaincodeEvents as ChaincodeEvents
+    from befl.gateway.identity import Identity as Identity
+    from befl.gateway.identity import Signer as Signer
+    from befl.gateway.identity import key_signer as key_signer
+    from befl.gateway.profile import PeerAddress as PeerAddress
+    from befl.gateway.profile import Profile as Profile
+    from befl.gateway.proposal import SignedProposal as SignedProposal
+    from befl.gateway.steps import PendingCommit as PendingCommit
+    from befl.gateway.steps import PreparedTransaction as PreparedTransaction
+    from befl.gateway.steps import Proposal as Proposal
+    from befl.gateway.steps import Status as Status
+
+_HOMES = {
+    **dict.fromkeys(("Checkpoint", "FileCheckpointer", "InMemoryCheckpointer"), "checkpoint"),
+    **dict.fromkeys(("Commit", "Contract", "Deadlines", "Gateway", "Network", "Submitted", "Transaction"), "client"),
+    **dict.fromkeys(("connect", "open_channel"), "connection"),
+    **dict.fromkeys(
+        (
+            "CommitError",
+            "CommitStatusError",
+            "EndorseError",
+            "ErrorDetail",
+            "EvaluateError",
+            "EventsError",
+            "GatewayError",
+            "SubmitError",
+        ),
+        "errors",
+    ),
+    **dict.fromkeys(("BlockEvents", "ChaincodeEvent", "ChaincodeEvents"), "events"),
+    **dict.fromkeys(("Identity", "Signer", "key_signer"), "identity"),
+    **dict.fromkeys(("PeerAddress", "Profile"), "profile"),
+    **dict.fromkeys(("SignedProposal",), "proposal"),
+    **dict.fromkeys(("PendingCommit", "PreparedTransaction", "Proposal", "Status"), "steps"),
+}
+__all__ = [  # noqa: PLE0604  # names come from the table
+    *_HOMES
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: who only waits (:mod:`befl.gateway.wait`) needs no gRPC."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"befl.gateway.{_HOMES[name]}"), name)

@@ -27,9 +27,11 @@ from typing import Any, Final, Self, TypeVar
 
 import grpc
 from fabric_protos.gateway import gateway_pb2, gateway_pb2_grpc
-from fabric_protos.peer import transaction_pb2
+from fabric_protos.peer import events_pb2_grpc, transaction_pb2
+from fabric_protos.peer.lifecycle import lifecycle_pb2
 
 from befl.gateway import wait
+from befl.gateway.checkpoint import Checkpoint
 from befl.gateway.errors import (
     CommitError,
     CommitStatusError,
@@ -39,9 +41,10 @@ from befl.gateway.errors import (
     SubmitError,
     from_rpc,
 )
-from befl.gateway.events import ChaincodeEvent, ChaincodeEvents
-from befl.gateway.identity import Identity
-from befl.gateway.proposal import SignedProposal, propose, result_of
+from befl.gateway.events import BlockEvents, BlockKind, ChaincodeEvent, ChaincodeEvents
+from befl.gateway.identity import Identity, certificate_hash
+from befl.gateway.proposal import SignedProposal, propose, result_of, unsigned
+from befl.gateway.steps import PendingCommit, PreparedTransaction, Proposal, Status
 
 T = TypeVar("T")
 
@@ -52,6 +55,7 @@ _AGAIN: Final[dict[type[GatewayError], frozenset[str]]] = {
     SubmitError: frozenset({"BEFL-G-002", "BEFL-G-003", "BEFL-G-006"}),
     CommitStatusError: frozenset({"BEFL-G-002", "BEFL-G-003", "BEFL-G-007"}),
 }
+_ASK: Final = 5.0
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _TLS: Final = ("CERTIFICATE_VERIFY_FAILED", "Cannot check peer", "alert")
@@ -96,30 +100,6 @@ class Submitted:
     block: int
 
 
-@dataclass(frozen=True, slots=True)
-class Status:
-    """What became of an ordered transaction.
-
-    Parameters
-    ----------
-    txid : str
-        Its id.
-    block : int
-        The number of its block.
-    validation_code : str
-        Name of Fabric's ``TxValidationCode``; ``VALID`` is the good one.
-    """
-
-    txid: str
-    block: int
-    validation_code: str
-
-    @property
-    def valid(self) -> bool:
-        """Whether its writes count."""
-        return self.validation_code == "VALID"
-
-
 class Gateway:
     """A connection of one identity to the gateway service of its institution's peer; safe for many threads.
 
@@ -133,6 +113,8 @@ class Gateway:
         For every step.
     owns_channel : bool
         Whether closing the gateway closes the channel.
+    tls_certificate : bytes
+        The channel's client certificate, PEM; only block events need it (the peer binds the request to it).
     """
 
     def __init__(
@@ -142,19 +124,34 @@ class Gateway:
         deadlines: Deadlines = Deadlines(),  # immutable
         *,
         owns_channel: bool = False,
+        tls_certificate: bytes = b"",
     ) -> None:
         self.identity = identity
+        self.tls_certificate_hash = certificate_hash(tls_certificate)
         self.deadlines = deadlines
         self._channel = channel
         self._owns_channel = owns_channel
         self._stub = gateway_pb2_grpc.GatewayStub(channel)
         self._closed = threading.Event()
         self._lock = threading.Lock()
-        self._events: set[ChaincodeEvents] = set()
+        self._events: set[ChaincodeEvents | BlockEvents] = set()
+        self._deliver = events_pb2_grpc.DeliverStub(channel)
 
     def network(self, channel: str) -> Network:
         """Return a view of one Fabric channel; nothing is asked yet."""
         return Network(self, channel)
+
+    def proposal(self, data: bytes) -> Proposal:
+        """Take up a proposal from its bytes, perhaps of another process; see :mod:`befl.gateway.steps`."""
+        return Proposal.from_bytes(self, data)
+
+    def transaction(self, data: bytes) -> PreparedTransaction:
+        """Take up an endorsed transaction from its bytes."""
+        return PreparedTransaction.from_bytes(self, data)
+
+    def commit(self, data: bytes) -> PendingCommit:
+        """Take up a submitted transaction from its bytes."""
+        return PendingCommit.from_bytes(self, data)
 
     def close(self) -> None:
         """End all event streams; close the channel if it is the gateway's own. Twice does no harm."""
@@ -222,12 +219,18 @@ class Gateway:
             raise ValueError("the gateway is closed")
         return self._stub.ChaincodeEvents(request)
 
-    def remember(self, stream: ChaincodeEvents) -> None:
+    def deliver(self, method: str, envelope: Any) -> Any:
+        """Open a stream of blocks; raises ValueError when the gateway or the channel is closed."""
+        if self._closed.is_set():
+            raise ValueError("the gateway is closed")
+        return getattr(self._deliver, method)(iter([envelope]))
+
+    def remember(self, stream: Any) -> None:
         """Close the stream with the gateway."""
         with self._lock:
             self._events.add(stream)
 
-    def forget(self, stream: ChaincodeEvents) -> None:
+    def forget(self, stream: Any) -> None:
         """Take a closed stream off the list."""
         with self._lock:
             self._events.discard(stream)
@@ -257,7 +260,11 @@ class Network:
         return Commit(self, txid, result)
 
     def chaincode_events(
-        self, chaincode: str, start_block: int | None = None, after: ChaincodeEvent | str | None = None
+        self,
+        chaincode: str,
+        start_block: int | None = None,
+        after: ChaincodeEvent | str | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> ChaincodeEvents:
         """Follow a chaincode's events; a context manager and an iterator that ends when it is closed.
 
@@ -272,6 +279,9 @@ class Network:
             Begin with this block.
         after : ChaincodeEvent or str, optional
             Go on after this event, or after this transaction. Without either, begin with the next block.
+        checkpoint : Checkpoint, optional
+            Go on where it says; what the others say counts only as long as nothing is noted there. The caller notes
+            each event in it once it is handled.
 
         Raises
         ------
@@ -282,6 +292,8 @@ class Network:
         """
         if start_block is not None and after is not None:
             raise ValueError("give start_block or after, not both")
+        if checkpoint is not None and checkpoint.block is not None:
+            return ChaincodeEvents(self.gateway, self.channel, chaincode, checkpoint.block, checkpoint.txid)
         skip = ""
         if isinstance(after, ChaincodeEvent):
             start_block, skip = after.block, after.txid
@@ -290,6 +302,32 @@ class Network:
         elif start_block is None:
             start_block = self.height()
         return ChaincodeEvents(self.gateway, self.channel, chaincode, start_block, skip)
+
+    def block_events(
+        self, start_block: int | None = None, *, kind: BlockKind = "full", checkpoint: Checkpoint | None = None
+    ) -> BlockEvents:
+        """Follow the channel's blocks; a context manager and an iterator that ends when it is closed.
+
+        Each block comes exactly once and in order, also when the peer goes away in between.
+
+        Parameters
+        ----------
+        start_block : int, optional
+            Begin with this block; the next one unless given.
+        kind : str
+            ``full`` (``common.Block``), ``filtered`` (``FilteredBlock``: ids, verdicts, names of events) or ``private``
+            (``BlockAndPrivateData``: with the private data that the identity may see).
+        checkpoint : Checkpoint, optional
+            Go on with the block it names. The caller notes each block in it once it is handled.
+
+        Raises
+        ------
+        GatewayError
+            When the present height cannot be read.
+        """
+        noted = checkpoint.block if checkpoint is not None else None
+        begin = noted if noted is not None else start_block
+        return BlockEvents(self.gateway, self.channel, self.height() if begin is None else begin, kind)
 
     def height(self) -> int:
         """Return how many blocks the gateway's peer has.
@@ -360,7 +398,7 @@ class Contract:
             answer = gateway.call(EvaluateError, "Evaluate", request, proposal.txid, left)
             return bytes(answer.result.payload)
 
-        return gateway.repeat(EvaluateError, timeout or gateway.deadlines.evaluate, attempt)
+        return gateway.repeat(EvaluateError, timeout or gateway.deadlines.evaluate, self._checked(attempt))
 
     def submit(
         self,
@@ -422,8 +460,9 @@ class Contract:
         *args: str | bytes,
         transient: Mapping[str, bytes] | None = None,
         endorsing_organizations: Sequence[str] = (),
+        timeout: float | None = None,
     ) -> Transaction:
-        """Collect the endorsements and order nothing yet. Arguments as of :meth:`submit`.
+        """Collect the endorsements and order nothing yet. Arguments as of :meth:`submit`; ``timeout`` in seconds.
 
         Raises
         ------
@@ -443,7 +482,51 @@ class Contract:
             answer = gateway.call(EndorseError, "Endorse", request, proposal.txid, left)
             return Transaction(self.network, proposal.txid, answer.prepared_transaction)
 
-        return gateway.repeat(EndorseError, gateway.deadlines.endorse, attempt)
+        return gateway.repeat(EndorseError, timeout or gateway.deadlines.endorse, self._checked(attempt))
+
+    def _checked(self, attempt: Callable[[float], T]) -> Callable[[float], T]:
+        """Ask once, when no peer has the chaincode, whether the channel has: else it would be waited for in vain."""
+        asked = False
+
+        def checked(left: float) -> T:
+            nonlocal asked
+            try:
+                return attempt(left)
+            except GatewayError as error:
+                if asked or error.code != "BEFL-G-016" or error.from_chaincode:
+                    raise
+                asked = True
+                if self._defined(min(left, _ASK)):
+                    raise
+                message = f"there is no chaincode {self.chaincode!r} on channel {self.network.channel!r}"
+                raise type(error)("BEFL-G-031", message, "Check the chaincode's name.", txid=error.txid) from None
+
+        return checked
+
+    def _defined(self, timeout: float) -> bool:
+        """Whether the channel has a definition of the chaincode; True also when the peer does not say."""
+        query = lifecycle_pb2.QueryChaincodeDefinitionArgs(name=self.chaincode).SerializeToString()
+        lifecycle = Contract(self.network, "_lifecycle").propose("QueryChaincodeDefinition", query)
+        request = gateway_pb2.EvaluateRequest(
+            transaction_id=lifecycle.txid, channel_id=self.network.channel, proposed_transaction=lifecycle.message
+        )
+        try:
+            self.network.gateway.call(EvaluateError, "Evaluate", request, lifecycle.txid, timeout)
+        except EvaluateError as error:
+            return f"namespace {self.chaincode} is not defined" not in error.message
+        return True
+
+    def new_proposal(
+        self,
+        function: str,
+        *args: str | bytes,
+        transient: Mapping[str, bytes] | None = None,
+        endorsing_organizations: Sequence[str] = (),
+    ) -> Proposal:
+        """Make a proposal that nobody has signed yet, to go step by step. Arguments as of :meth:`submit`."""
+        identity = self.network.gateway.identity
+        txid, data = unsigned(identity, self.network.channel, self.chaincode, (function, *args), transient)
+        return Proposal.make(self.network.gateway, txid, data, endorsing_organizations)
 
     def propose(
         self, function: str, *args: str | bytes, transient: Mapping[str, bytes] | None = None

@@ -51,7 +51,9 @@ def connect(profile: Profile, user_dir: Path, deadlines: Deadlines = Deadlines()
         only with the first call.
     """
     identity = Identity.load(user_dir / "msp", profile.msp_id)
-    return Gateway(open_channel(profile.peers[0], user_dir / "tls"), identity, deadlines, owns_channel=True)
+    channel = open_channel(profile.peers[0], user_dir / "tls")
+    certificate = read(user_dir / "tls" / "client.crt")
+    return Gateway(channel, identity, deadlines, owns_channel=True, tls_certificate=certificate)
 
 
 def open_channel(peer: PeerAddress, tls_dir: Path) -> grpc.Channel:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -60,6 +61,11 @@ class Identity:
         key = check_pair(certificate, key_pem, str(msp_dir))
         return cls(msp_id, certificate, key_signer(key))
 
+    @classmethod
+    def without_key(cls, msp_id: str, certificate: bytes) -> Identity:
+        """Make an identity whose key is elsewhere: it can propose, and others sign (:mod:`befl.gateway.steps`)."""
+        return cls(msp_id, certificate, _no_key)
+
     @property
     def creator(self) -> bytes:
         """The identity as Fabric serialises it into headers."""
@@ -83,6 +89,19 @@ def key_signer(key: ec.EllipticCurvePrivateKey) -> Signer:
         return encode_dss_signature(r, min(s, order - s))
 
     return sign
+
+
+def certificate_hash(pem: bytes) -> bytes:
+    """Return the SHA-256 of a certificate as the Deliver service wants it; ``b""`` for none."""
+    if not pem:
+        return b""
+    return hashlib.sha256(x509.load_pem_x509_certificate(pem).public_bytes(serialization.Encoding.DER)).digest()
+
+
+def _no_key(message: bytes) -> bytes:
+    raise BeflError(
+        "BEFL-G-033", f"{len(message)} bytes are to be signed, and this identity has no key", "Sign them elsewhere."
+    )
 
 
 def check_pair(certificate_pem: bytes, key_pem: bytes, where: str) -> ec.EllipticCurvePrivateKey:

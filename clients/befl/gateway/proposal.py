@@ -45,6 +45,18 @@ def propose(
     transient: Mapping[str, bytes] | None = None,
 ) -> SignedProposal:
     """Make and sign a proposal with a fresh nonce and the time of now."""
+    txid, data = unsigned(identity, channel, chaincode, arguments, transient)
+    return SignedProposal(txid, proposal_pb2.SignedProposal(proposal_bytes=data, signature=identity.sign(data)))
+
+
+def unsigned(
+    identity: Identity,
+    channel: str,
+    chaincode: str,
+    arguments: Sequence[str | bytes],
+    transient: Mapping[str, bytes] | None = None,
+) -> tuple[str, bytes]:
+    """Make a proposal with a fresh nonce and the time of now; return its transaction id and its bytes, to be signed."""
     nonce = os.urandom(_NONCE)
     creator = identity.creator
     txid = hashlib.sha256(nonce + creator).hexdigest()
@@ -72,8 +84,30 @@ def propose(
     )
     payload = proposal_pb2.ChaincodeProposalPayload(input=spec.SerializeToString(), TransientMap=dict(transient or {}))
     proposal = proposal_pb2.Proposal(header=header.SerializeToString(), payload=payload.SerializeToString())
-    data = proposal.SerializeToString()
-    return SignedProposal(txid, proposal_pb2.SignedProposal(proposal_bytes=data, signature=identity.sign(data)))
+    return txid, bytes(proposal.SerializeToString())
+
+
+def seek_envelope(identity: Identity, channel: str, seek: Any, tls_certificate_hash: bytes) -> Any:
+    """Make and sign the request of the Deliver service; with mutual TLS it is bound to the connection's certificate."""
+    now = timestamp_pb2.Timestamp()
+    now.FromNanoseconds(time.time_ns())
+    channel_header = common_pb2.ChannelHeader(
+        type=common_pb2.HeaderType.DELIVER_SEEK_INFO,
+        channel_id=channel,
+        timestamp=now,
+        tls_cert_hash=tls_certificate_hash,
+    )
+    signature_header = common_pb2.SignatureHeader(creator=identity.creator, nonce=os.urandom(_NONCE))
+    header = common_pb2.Header(
+        channel_header=channel_header.SerializeToString(), signature_header=signature_header.SerializeToString()
+    )
+    payload = common_pb2.Payload(header=header, data=seek.SerializeToString()).SerializeToString()
+    return common_pb2.Envelope(payload=payload, signature=identity.sign(payload))
+
+
+def channel_of(header: Any) -> str:
+    """Return the channel that a header names."""
+    return str(common_pb2.ChannelHeader.FromString(header.channel_header).channel_id)
 
 
 def result_of(envelope: Any) -> bytes:
