@@ -9,6 +9,10 @@ import subprocess
 
 import pytest
 
+from befl.client import connect
+from befl.client.tasks import read_spec
+from befl.rules.layout import Tensor
+
 from .hospitals import BEFL, befl, befl_json, hospitals, task_toml
 
 
@@ -91,3 +95,23 @@ def test_a_role_that_the_identity_has_not(consortium):
     cancel = ("task", "cancel", "0" * 16, "--reason", "none", "--network", consortium.directory)
     said = befl(*cancel, "--as", "org1/agent", status=1)
     assert said.startswith(f"BEFL-A-001: the certificate from {consortium.msp_ids[0]} has befl.role trainer")
+
+
+def test_watching_is_interrupted(consortium, tmp_path):
+    """Ctrl-C ends the watching and nothing else."""
+    layout, model = (Tensor("w", (3,)),), bytes(24)
+    spec = read_spec(task_toml(tmp_path, "watched"))
+    with connect(network=consortium.directory, identity="org1/issuer") as issuer:
+        task = issuer.ledger.publish(spec, "a" * 64, layout, model).value["task"]
+        with subprocess.Popen(
+            [*BEFL, "task", "watch", task, "--network", str(consortium.directory), "--as", "org1"],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as watcher:
+            assert watcher.stdout.readline().startswith(f"task {task} (made-up hearts) is published")
+            watcher.send_signal(signal.SIGINT)
+            _, errors = watcher.communicate(timeout=20)
+        assert (watcher.returncode, errors.strip()) == (130, "interrupted")
+        assert issuer.tasks.get(task).state == "published"
+        issuer.tasks.cancel(task, "the test is over")

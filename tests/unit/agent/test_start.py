@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
 import socket
 import threading
 import time
+from types import SimpleNamespace
 
 import pytest
 
-from befl.agent.start import serve
+from befl.agent.start import _follow, serve
 from befl.agent.store import Store
 from befl.gateway.wait import until
 from befl.rules.errors import BeflError
@@ -68,3 +70,27 @@ def test_what_is_wrong_is_said_before_anything_is_made(agent_toml):
         with pytest.raises(BeflError, match=code):
             serve(broken, threading.Event())
     assert not (agent_toml.parent / "state").exists()
+
+
+def test_events_are_subscribed_to_again(monkeypatch, caplog):
+    """A stream that cannot be had, one that ends, one with an event: each time the agent asks again, until it stops."""
+    monkeypatch.setattr("befl.agent.start._AGAIN_S", 0.0)
+    stopped, asked, followed = threading.Event(), [], []
+    streams = [BeflError("BEFL-G-002", "the peer is away"), [], [SimpleNamespace(payload=b"{}")]]
+
+    def chaincode_events(chaincode):
+        asked.append(chaincode)
+        stream = streams[len(asked) - 1]
+        if isinstance(stream, BeflError):
+            raise stream
+        return contextlib.nullcontext(stream)
+
+    def follow(payloads):
+        followed.extend(payloads)
+        if followed:
+            stopped.set()
+
+    _follow(SimpleNamespace(chaincode_events=chaincode_events), "befl", SimpleNamespace(follow=follow), stopped)
+    assert asked == ["befl"] * 3
+    assert followed == [b"{}"]
+    assert "no events: BEFL-G-002: the peer is away" in caplog.text

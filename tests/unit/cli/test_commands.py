@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.unit.agent.memory import APP, LAYOUT, TOML, Consortium, Institution, initial
+from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, initial
 
 import befl.client
 import befl.client.tasks
@@ -165,6 +165,10 @@ def test_show_says_whom_it_waits_for(consortium, befl_text):
     consortium.ledger("Org2MSP").apply(task, APP)
     consortium.ledger("Org2MSP").open(task)
     assert "waits for  updates of Org1MSP, Org2MSP until" in befl_text("task", "show", task)
+    for msp_id in ("Org1MSP", "Org2MSP"):
+        consortium.ledger(msp_id).submit(task, 1, 5, bytes(4 * LENGTH))
+    consortium.ledger("Org1MSP").close(task, 1)
+    assert "waits for  reports of Org1MSP, Org2MSP" in befl_text("task", "show", task)
     assert "cancelled task" in befl_text("task", "cancel", task, "--reason", "a mistake", "--as", "IssuerMSP")
     page = befl_text("task", "show", task)
     assert "state      cancelled (a mistake)" in page

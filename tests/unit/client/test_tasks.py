@@ -113,11 +113,11 @@ def test_apply_and_cancel(tasks, consortium):
 
 
 def test_watch_tells_each_change_and_ends(tasks, consortium, tmp_path):
-    consortium.publish()  # another task: not a word about it
     task = consortium.publish()
     changes = tasks().watch(task)
     first = next(changes)
     assert (first.transaction, first.view.state, first.block) == ("", "published", 0)
+    consortium.publish()  # another task: not a word about it
     worker = threading.Thread(target=Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run)
     worker.start()
     seen = list(changes)
