@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 from befl.gateway import Contract, Profile, connect
 from befl.network import fabric
@@ -47,6 +48,15 @@ def go_server() -> Path:
     return target
 
 
+class Served(Member):
+    """An institution whose chaincode server is one of ours."""
+
+    server = ""
+
+    def connection(self, address: str) -> dict[str, Any]:  # noqa: ARG002  # the network's own server
+        return super().connection(self.server)
+
+
 @contextmanager
 def deployed(network: Path, name: str, command: list[str]) -> Iterator[None]:
     """Put one more chaincode on a running network, with a server process an institution."""
@@ -54,7 +64,8 @@ def deployed(network: Path, name: str, command: list[str]) -> Iterator[None]:
     kept = parse(layout.topology.read_bytes(), str(layout.topology))
     topology = dataclasses.replace(kept, chaincode=dataclasses.replace(kept.chaincode, name=name))
     programs = fabric.locate()
-    members = [Member(topology, each, layout, programs, threading.Event()) for each in topology.institutions]
+    members = [Served(topology, each, layout, programs, threading.Event()) for each in topology.institutions]
+    names = [each.msp_id for each in topology.institutions]
     package_id = members[0].package("1", "0" * 64)[0]
     with ExitStack() as stack:
         for member in members:
@@ -79,13 +90,14 @@ def deployed(network: Path, name: str, command: list[str]) -> Iterator[None]:
             stack.callback(process.terminate)
             connection = member.home.chaincode / "connection.json"
             original = connection.read_bytes()
-            connection.write_text(json.dumps(json.loads(original) | {"address": address}))
+            member.server = address
             try:
                 member.install("1", "0" * 64)
             finally:
                 connection.write_bytes(original)
-            member.approve(package_id, "1", 1)
-        members[0].commit("1", 1)
+            member.approve(package_id, "1", 1, names)
+        peers = {each.address("peer"): layout.public(each.name).tls_ca.read_text() for each in topology.institutions}
+        members[0].commit("1", 1, names, peers)
         yield
 
 

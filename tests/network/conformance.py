@@ -178,7 +178,7 @@ def conformance(consortium: Any) -> Iterator[Deployment]:
     kept = parse(layout.topology.read_bytes(), str(layout.topology))
     topology = dataclasses.replace(kept, chaincode=dataclasses.replace(kept.chaincode, name=NAME))
     programs = fabric.locate()
-    members = [Member(topology, each, layout, programs, threading.Event()) for each in topology.institutions]
+    members = [Served(topology, each, layout, programs, threading.Event()) for each in topology.institutions]
     chaincode = Conformance()
     with contextlib.ExitStack() as stack:
         package_id = members[0].package("1", "0" * 64)[0]
@@ -200,8 +200,9 @@ def conformance(consortium: Any) -> Iterator[Deployment]:
         stack.callback(lambda: [server.stop(1) for server in servers])
         with ThreadPoolExecutor(len(members)) as pool:
             list(pool.map(_install, members, servers))
-            list(pool.map(lambda member: member.approve(package_id, "1", 1), members))
-        members[0].commit("1", 1)
+            list(pool.map(lambda member: member.approve(package_id, "1", 1, consortium.msp_ids), members))
+        peers = {each.address("peer"): layout.public(each.name).tls_ca.read_text() for each in topology.institutions}
+        members[0].commit("1", 1, consortium.msp_ids, peers)
         gateways = [
             stack.enter_context(connect(Profile.load(consortium.profile(name)), consortium.user(name)))
             for name in consortium.institutions
@@ -209,10 +210,19 @@ def conformance(consortium: Any) -> Iterator[Deployment]:
         yield Deployment(consortium.directory, consortium.msp_ids, gateways, servers, configs, chaincode)
 
 
-def _install(member: Member, server: ChaincodeServer) -> None:
+class Served(Member):
+    """An institution whose chaincode server is one of this process."""
+
+    server = ""
+
+    def connection(self, address: str) -> dict[str, Any]:
+        return super().connection(self.server)
+
+
+def _install(member: Served, server: ChaincodeServer) -> None:
     path = member.home.chaincode / "connection.json"
     original = path.read_bytes()
-    path.write_text(json.dumps(json.loads(original) | {"address": f"127.0.0.1:{server.port}"}))
+    member.server = f"127.0.0.1:{server.port}"
     try:
         member.install("1", "0" * 64)
     finally:

@@ -375,8 +375,11 @@ class Member:
         package = files.chaincode_package(label)
         return f"{label}:{hashlib.sha256(package).hexdigest()}", package
 
-    def install(self, version: str, code_digest: str) -> tuple[str, bool]:
-        """Install the chaincode package on the own peer; return its package id, and False when it is there already."""
+    def install(self, version: str, code_digest: str, address: str = "") -> tuple[str, bool]:
+        """Install the chaincode package on the own peer; return its package id, and False when it is there already.
+
+        The peer will dial ``address``; when it is empty, the server that :meth:`serve` describes for this package.
+        """
         package_id, package = self.package(version, code_digest)
         installed = json.loads(
             self.peer_command(
@@ -389,7 +392,7 @@ class Member:
             path.write_bytes(package)
             # the builder puts it into what the peer keeps of this package
             slot = NEXT if self._described(NEXT)[0] == package_id else CURRENT
-            address = self.institution.address(self._port_name(slot))
+            address = address or self.institution.address(self._port_name(slot))
             _write(self.home.chaincode / "connection.json", files.render(self.connection(address)), private=True)
             self.peer_command("lifecycle", "chaincode", "install", str(path), what="installing the chaincode")
         return package_id, new
