@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import abc
 import threading
 from collections import deque
 from dataclasses import dataclass
@@ -64,7 +65,7 @@ class ChaincodeEvent:
 T = TypeVar("T")
 
 
-class _Following(Generic[T]):
+class _Following(abc.ABC, Generic[T]):
     """An iterator over what a peer sends block by block, which connects again where it was.
 
     One thread iterates; any thread may close.
@@ -127,13 +128,13 @@ class _Following(Generic[T]):
     ) -> None:
         self.close()
 
+    @abc.abstractmethod
     def _open(self, start: Any) -> Any:
         """Call the peer, to hear from this position on."""
-        raise NotImplementedError
 
+    @abc.abstractmethod
     def _take(self, response: Any) -> None:
         """Take what one message of the peer brings, and move the place behind it."""
-        raise NotImplementedError
 
     def _connect(self) -> Any:
         with self._lock:

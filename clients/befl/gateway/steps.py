@@ -14,6 +14,7 @@ identity. What is tried again is the same bytes; a new proposal would need a new
 
 from __future__ import annotations
 
+import abc
 import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -56,7 +57,7 @@ class Status:
         return self.validation_code == "VALID"
 
 
-class _Step:
+class _Step(abc.ABC):
     """A message, the part of it that is signed, and its signature."""
 
     def __init__(self, gateway: Gateway, message: Any) -> None:
@@ -86,14 +87,17 @@ class _Step:
             return self._message
         return self.signed(self._gateway.identity.sign(self._to_sign()))._message
 
+    @abc.abstractmethod
     def _to_sign(self) -> bytes:
-        raise NotImplementedError
+        """Return what is signed."""
 
+    @abc.abstractmethod
     def _signature(self) -> bytes:
-        raise NotImplementedError
+        """Return the signature, empty when there is none."""
 
+    @abc.abstractmethod
     def _put(self, signature: bytes) -> None:
-        raise NotImplementedError
+        """Put the signature in."""
 
 
 class Proposal(_Step):
