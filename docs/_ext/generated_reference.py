@@ -14,6 +14,7 @@ from befl.agent.config import AgentConfig
 from befl.cli.main import root
 from befl.contracts.chaincode import CONTRACTS
 from befl.network.topology import TopologyTable
+from befl.operations.metrics import LABELS, families
 from befl.rules.errors import CODES
 from befl.rules.modes import MODES
 from befl.rules.reader import Mapped, Table
@@ -166,7 +167,26 @@ def command(name: str, entry: click.Command, parent: click.Context | None) -> It
                 yield from command(f"{name} {child}", found, context)
 
 
+def metrics() -> Iterator[str]:
+    """What befl's processes show at /metrics, from the objects that count."""
+    yield "# Metrics"
+    yield (
+        "What befl's own processes show at `/metrics`, in Prometheus' text form; "
+        "[the page on monitoring](../../how-to/monitor.md) says where, and who may read. Peers and orderers show "
+        "Fabric's own metrics. Histograms also have `_count`, `_sum` and `_bucket`."
+    )
+    for process, found in families().items():
+        yield f"## {process.capitalize()}"
+        rows = []
+        for metric in found:
+            shown = f"{metric.name}_total" if metric.type == "counter" else metric.name
+            labels = ", ".join(f"`{label}`" for label in LABELS.get(metric.name, ()))
+            rows.append(f"| `{shown}` | {metric.type} | {labels} | {cell(metric.documentation)} |")
+        yield "\n".join(["| name | type | labels | what |", "|---|---|---|---|", *rows])
+
+
 PAGES = {
+    "metrics": metrics,
     "errors": errors,
     "states": states,
     "transactions": transactions,

@@ -19,11 +19,13 @@ FORMS: Final = ("text", "json")
 FIELDS: Final = ("task", "round", "txid")
 """What a record may be about."""
 
+ROWS: Final = frozenset(f"BEFL-C-{number}" for number in range(105, 112))
+"""Refusals whose message may quote a cell, or a header that is a row."""
 APP_WORDS: Final = frozenset({"BEFL-M-101", "BEFL-M-102", "BEFL-M-103", "BEFL-M-105", "BEFL-M-106"})
 """Failures whose message holds what an app, or its process, said."""
 
 _MOST: Final = 4_000
-_PLACE: Final = re.compile(r"row \d+(?:, column [\w .-]+)?")
+_PLACE: Final = re.compile(r"row \d+(?:, column [\w .-]+)?|columns missing: [^;]+")
 _KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
 _URL_SECRET: Final = re.compile(r"(?<=://)([^/\s:@]+):[^/\s@]+(?=@)")
 
@@ -38,12 +40,12 @@ def configure(form: str, level: int | str = logging.INFO, stream: IO[str] | None
 def for_log(error: BeflError) -> str:
     """Return a refusal as one line for the log.
 
-    The message of a refusal about data (``BEFL-C-1..``) may quote a value of a row, and an app's own words anything:
-    of the first only code, title, row and column are logged, of the second only code and title (`befl agent run
-    --verbose` logs the words too). ``befl doctor --config AGENT.toml --task ID`` says the rest to who has the data.
+    The message of a refusal about rows may quote a value, and an app's own words anything: of the first only code,
+    title, row and column are logged, of the second only code and title (`befl agent run --verbose` logs the words too).
+    ``befl doctor --config AGENT.toml --task ID`` says the rest to who has the data.
     """
     title = f"{error.code}: {CODES[error.code].title}"
-    if error.code.startswith("BEFL-C-1"):
+    if error.code in ROWS:
         place = _PLACE.search(error.message)
         return f"{title}: {place[0]}" if place is not None else title
     if error.code in APP_WORDS:

@@ -21,7 +21,19 @@ _SECONDS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0
 OTHER: Final = "other"
 """The function of a transaction that the chaincode does not have: a client may call anything."""
 TASK_STATES: Final = ("published", "running", "finished", "cancelled")
-"""States of a task that are counted; also one that is over in another way is not lost: see ``other``."""
+"""States of a task that are shown also when no task has them; any other state is shown when a task has it."""
+
+
+LABELS: Final = {
+    "befl_chaincode_transactions": ("function", "outcome"),
+    "befl_chaincode_transaction_seconds": ("function",),
+    "befl_agent_tasks": ("state",),
+    "befl_agent_step_seconds": ("action",),
+    "befl_agent_failures": ("code",),
+    "befl_supervisor_process_up": ("process",),
+    "befl_supervisor_process_restarts": ("process",),
+}
+"""The labels of each metric that has any; the reference page needs them before the first sample."""
 
 
 class ChaincodeMetrics:
@@ -39,13 +51,13 @@ class ChaincodeMetrics:
         self._transactions = Counter(
             "befl_chaincode_transactions",
             "Transactions that this server ran, by function and outcome: ok, a code of a refusal, or error.",
-            ("function", "outcome"),
+            LABELS["befl_chaincode_transactions"],
             registry=self.registry,
         )
         self._seconds = Histogram(
             "befl_chaincode_transaction_seconds",
             "How long a transaction ran here, reads from the peer included.",
-            ("function",),
+            LABELS["befl_chaincode_transaction_seconds"],
             buckets=_SECONDS,
             registry=self.registry,
         )
@@ -101,7 +113,7 @@ class AgentMetrics(AgentWatch):
         self._tasks = Gauge(
             "befl_agent_tasks",
             "Tasks on the ledger, by state, as the agent last read them.",
-            ("state",),
+            LABELS["befl_agent_tasks"],
             registry=self.registry,
         )
         self._workers = Gauge("befl_agent_workers", "Tasks that the agent works on now.", registry=self.registry)
@@ -111,14 +123,14 @@ class AgentMetrics(AgentWatch):
         self._steps = Histogram(
             "befl_agent_step_seconds",
             "How long a step took, waiting for its commit included, by action.",
-            ("action",),
+            LABELS["befl_agent_step_seconds"],
             buckets=_SECONDS,
             registry=self.registry,
         )
         self._failures = Counter(
             "befl_agent_failures",
             "Steps that failed, by code; races with other institutions are not counted.",
-            ("code",),
+            LABELS["befl_agent_failures"],
             registry=self.registry,
         )
         self._success = Gauge(
@@ -190,13 +202,13 @@ class _Processes(Collector):
             "befl_supervisor_process_up",
             "Whether a process runs (1) or waits for its next start (0).",
             None,
-            ["process"],
+            LABELS["befl_supervisor_process_up"],
         )
         restarts = CounterMetricFamily(
             "befl_supervisor_process_restarts",
             "How often a process was started again after it had ended by itself.",
             None,
-            ["process"],
+            LABELS["befl_supervisor_process_restarts"],
         )
         for state in self._states():
             up.add_metric([state.name], 1 if state.state == "running" else 0)

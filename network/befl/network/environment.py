@@ -16,7 +16,8 @@ def environment(directory: Path | str, institution: str, user: str = "admin") ->
     """Return the variables that ``peer`` and ``osnadmin`` need, by name.
 
     ``peer`` reads ``CORE_PEER_*`` and ``FABRIC_CFG_PATH``; ``osnadmin`` reads none, so the ``ORDERER_*`` values are for
-    its options, under the names that Fabric's own samples use. ``PATH`` begins with the folder of Fabric's programs.
+    its options, under the names that Fabric's own samples use. ``*_OPERATIONS_ADDRESS`` is where health and metrics
+    are. ``PATH`` begins with the folder of Fabric's programs.
 
     Parameters
     ----------
@@ -55,6 +56,9 @@ def environment(directory: Path | str, institution: str, user: str = "admin") ->
         "ORDERER_CA": str(home.tls_ca),
         "ORDERER_ADMIN_TLS_SIGN_CERT": str(operations / "client.crt"),
         "ORDERER_ADMIN_TLS_PRIVATE_KEY": str(operations / "client.key"),
+        "PEER_OPERATIONS_ADDRESS": one.address("peer_operations"),
+        "ORDERER_OPERATIONS_ADDRESS": one.address("orderer_operations"),
+        "CHAINCODE_OPERATIONS_ADDRESS": one.address("chaincode_operations"),
         "CHANNEL_NAME": topology.channel.name,
         "CC_NAME": topology.chaincode.name,
         "BEFL_NETWORK": str(layout.directory),

@@ -128,6 +128,24 @@ def test_a_refusal_about_a_row_is_logged_without_what_stands_there(tmp_path, row
     assert place in line
 
 
+def test_a_file_whose_header_is_a_row(tmp_path):
+    path = tmp_path / "hearts.csv"
+    path.write_text("50,f,planted-secret\n61,m,0\n")
+    spec = from_toml(SPEC.encode())
+    with pytest.raises(BeflError) as caught:
+        load(path, spec.data)
+    line = logs.for_log(caught.value)
+    assert "planted-secret" in str(caught.value)
+    assert "planted-secret" not in line
+    assert "columns missing: " in line
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path):
+    with pytest.raises(BeflError) as caught:
+        load(tmp_path / "hearts.csv", from_toml(SPEC.encode()).data)
+    assert str(tmp_path / "hearts.csv") in logs.for_log(caught.value)
+
+
 def test_an_app_s_words_are_not_logged_and_other_refusals_are():
     assert "planted" not in logs.for_log(BeflError("BEFL-M-102", 'app "x": ValueError: planted'))
     assert logs.for_log(BeflError("BEFL-G-002", "no peer", "Look.")) == "BEFL-G-002: no peer Look."
