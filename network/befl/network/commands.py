@@ -94,15 +94,37 @@ def get(host: str, port: int, path: str, context: ssl.SSLContext, timeout: float
     timeout : float
         Seconds for each step.
     """
+    status, _, body = ask(host, port, path, context, timeout)
+    return status, body
+
+
+def ask(
+    host: str, port: int, path: str, context: ssl.SSLContext, timeout: float = 2
+) -> tuple[int, Mapping[str, str], str]:
+    """Ask as :func:`get` does; return status, headers and body."""
     connection = http.client.HTTPSConnection(host, port, timeout=timeout, context=context)
     try:
+        connection.sock = _connected(host, port, context, timeout)
         connection.request("GET", path)
         answer = connection.getresponse()
-        return answer.status, answer.read().decode(errors="replace")
+        return answer.status, dict(answer.headers.items()), answer.read().decode(errors="replace")
     except (OSError, http.client.HTTPException):
-        return 0, ""
+        return 0, {}, ""
     finally:
         connection.close()
+
+
+def _connected(host: str, port: int, context: ssl.SSLContext, timeout: float) -> ssl.SSLSocket:
+    """Connect with TLS; wrapped before it connects, for Python 3.11 loses one that is reset between the two."""
+    plain = socket.socket()
+    plain.settimeout(timeout)
+    wrapped = context.wrap_socket(plain, server_hostname=host)
+    try:
+        wrapped.connect((host, port))
+    except BaseException:
+        wrapped.close()
+        raise
+    return wrapped
 
 
 def listens(host: str, port: int) -> bool:

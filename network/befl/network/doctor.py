@@ -10,7 +10,6 @@ import concurrent.futures
 import datetime as dt
 import email.utils
 import functools
-import http.client
 import json
 import os
 import re
@@ -709,15 +708,11 @@ def _clock(observer: Observer) -> float | None:
 
 def clock(host: str, port: int, context: ssl.SSLContext) -> float | None:
     """Return by how many seconds an HTTPS server's clock is ahead of ours; None when it does not say."""
-    connection = http.client.HTTPSConnection(host, port, timeout=2, context=context)
+    _, headers, _ = commands.ask(host, port, "/healthz", context)
     try:
-        connection.request("GET", "/healthz")
-        said = connection.getresponse().headers["Date"]
-        theirs = email.utils.parsedate_to_datetime(said)
-    except (OSError, http.client.HTTPException, TypeError, ValueError):
+        theirs = email.utils.parsedate_to_datetime(headers["Date"])
+    except (KeyError, TypeError, ValueError):
         return None
-    finally:
-        connection.close()
     # they cut the fraction off
     away = (theirs - dt.datetime.now(dt.UTC)).total_seconds() + 0.5
     return 0.0 if abs(away) < 1 else away
