@@ -1,0 +1,107 @@
+"""The chaincode is upgraded while a task runs: each institution types one command, agents go on, rules stay pinned."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import shutil
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import befl.network
+from befl.client import connect
+from befl.gateway import wait
+from befl.network import consortium as running
+from befl.network import supervisor
+from befl.rules import version
+
+from .conftest import Consortium
+from .hospitals import BEFL, befl_json, hospitals, task_toml
+
+ROOTS = ("chaincode", "clients", "network")
+NAMES = ("org1", "org2", "org3")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[Consortium]:
+    """A network of its own: other tests rely on the first definition."""
+    directory = tmp_path / "network"
+    status = befl.network.up(directory, befl.network.make(NAMES), owner=os.getpid())
+    yield Consortium(directory, NAMES, tuple(one.msp_id for one in status.institutions))
+    befl.network.down(directory)
+
+
+def next_release(folder: Path) -> dict[str, str]:
+    """Make a copy of befl with other code in its rules; return the environment in which it is found."""
+    source = Path(version.__file__).parents[3]
+    for root in ROOTS:
+        shutil.copytree(source / root, folder / root, ignore=shutil.ignore_patterns("__pycache__"))
+    rules = folder / "chaincode/befl/rules"
+    path = rules / "version.py"
+    path.write_text(path.read_text().replace(version.__version__, "0.1.1"))
+    (rules / "later.py").write_text('"""What the next release brings."""\n\nLATER = 1\n')
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder / root) for root in ROOTS)}
+
+
+def test_an_upgrade_while_a_task_runs(own, tmp_path):
+    release = next_release(tmp_path / "release")
+
+    def command(*arguments: str, org: str, status: int = 0) -> str:
+        done = subprocess.run(
+            [*BEFL, *arguments, "--network", str(own.directory), "--as", org],
+            env=release,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=150,
+            check=False,
+        )
+        assert done.returncode == status, f"{arguments} {org}: {done.stdout}{done.stderr}"
+        return done.stdout + done.stderr
+
+    before = own.status()
+    old = {one.name: one.processes[-1].pid for one in before.institutions}
+    with (
+        hospitals(own, tmp_path, "hearts") as agents,
+        connect(network=own.directory, identity="org1", name="issuer") as client,
+    ):
+        task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=200, count=30)).task
+        for each in agents:
+            each.start()
+        wait.until(lambda: (client.tasks.get(task).record.get("round") or 0) >= 2, timeout=90, what="the second round")
+        rules = client.tasks.get(task).record["rules"]
+
+        # approving alone is not for other code, and one approval is no majority
+        assert "BEFL-N-020" in command("chaincode", "approve", org="org1", status=2)
+        assert "BEFL-N-019" in command("chaincode", "upgrade", "--timeout", "1", org="org1", status=2)
+        assert "BEFL-N-019" in command("chaincode", "commit", org="org1", status=2)
+        side_by_side = supervisor.states(own.directory)
+        assert side_by_side["org1/chaincode"].pid == old["org1"]
+        assert side_by_side["org1/chaincode-next"].pid not in (0, old["org1"])
+
+        with concurrent.futures.ThreadPoolExecutor(len(NAMES)) as pool:
+            said = list(pool.map(lambda org: command("chaincode", "upgrade", org=org), NAMES))
+        assert all("the own peer serves sequence 2" in each for each in said), said
+        at = client.tasks.get(task)
+        assert at.state == "running", "the task was to be running all the while"
+        wait.until(lambda: client.tasks.get(task).state == "finished", timeout=120, interval=0.5, what="the task's end")
+        assert client.tasks.get(task).record["rules"] == rules
+        assert (at.record["round"] or 0) < 30
+
+    with running.acting(own.directory, "org2") as member:
+        committed = member.committed()
+    assert (committed.sequence, committed.version[:6]) == (2, "0.1.1-")
+    assert committed.approvals == dict.fromkeys(own.msp_ids, True)
+    states = supervisor.states(own.directory)
+    for org in NAMES:
+        assert f"{org}/chaincode-next" not in states
+        assert states[f"{org}/chaincode"].pid not in (0, old[org])
+        assert states[f"{org}/chaincode"].restarts == 0
+    after = {one.name: one.processes[-1] for one in own.status().institutions}
+    assert all(process.healthy for process in after.values())
+    assert all(after[one.name].address != one.processes[-1].address for one in before.institutions)
+    assert befl_json("task", "list", "--network", own.directory, "--as", "org3")[0]["state"] == "finished"
+    assert "nothing to change" in command("chaincode", "install", org="org1")
