@@ -187,23 +187,30 @@ def in_force(configuration: Configuration, update: Mapping[str, Any]) -> bool:
 
 
 def stale(configuration: Configuration, update: Mapping[str, Any]) -> tuple[str, ...]:
-    """Return where the configuration is no longer what an update was made from; empty when it is."""
+    """Return where the configuration is no longer what an update was made from; empty when it is.
 
-    def differs(path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any]) -> tuple[str, ...]:
-        if _version(now) != _version(read):
-            return path
+    As Fabric's orderers check it: what was read has the version it has now, and what is changed has the next one.
+    """
+
+    def differs(
+        path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any], write: Mapping[str, Any]
+    ) -> tuple[str, ...]:
         for kind in ("groups", "values", "policies"):
-            for name, element in (read.get(kind) or {}).items():
-                there = (now.get(kind) or {}).get(name)
-                if there is None or _version(there) != _version(element):
+            was, wanted, there = (side.get(kind) or {} for side in (read, write, now))
+            for name in {**was, **wanted}:
+                before, after, present = was.get(name), wanted.get(name), there.get(name)
+                if before is not None and (present is None or _version(present) != _version(before)):
                     return (*path, name)
-                if kind == "groups":
-                    deeper = differs((*path, name), there, element)
+                touched = after is not None and (before is None or _version(after) != _version(before))
+                if touched and _version(after or {}) != _following(present):
+                    return (*path, name)
+                if kind == "groups" and present is not None and before is not None:
+                    deeper = differs((*path, name), present, before, after or {})
                     if deeper:
                         return deeper
         return ()
 
-    return differs(("Channel",), configuration["channel_group"], update.get("read_set") or {})
+    return differs(("Channel",), configuration["channel_group"], update.get("read_set") or {}, update["write_set"])
 
 
 def majority(count: int) -> int:
@@ -244,6 +251,11 @@ def _changes(
 
 def _version(element: Mapping[str, Any]) -> str:
     return str(element.get("version") or "0")
+
+
+def _following(element: Mapping[str, Any] | None) -> str:
+    """Return the version that an element has after its next change; 0 when it is not there yet."""
+    return "0" if element is None else str(int(_version(element)) + 1)
 
 
 def _value(group: Mapping[str, Any], name: str) -> Mapping[str, Any]:

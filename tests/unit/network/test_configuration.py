@@ -100,7 +100,6 @@ def update_of(now: dict, wanted: dict) -> dict:
                     touched |= changed
                 elif element != before[kind][name]:
                     write[kind][name] = {**element, "version": str(int(before[kind][name]["version"]) + 1)}
-                    read[kind][name] = {"version": before[kind][name]["version"]}
                     touched = True
                 elif keys_differ:
                     read[kind][name] = write[kind][name] = {"version": element["version"]}
@@ -163,6 +162,9 @@ def test_an_institutions_own_matter_takes_its_own_signature(four):
     found = configuration.changes(four, update_of(four, revoked))
     assert [change.path[-2:] for change in found] == [("BMSP", "MSP")] * 2
     assert configuration.required(four, found) == (1, frozenset({"BMSP"}))
+    other = update_of(four, configuration.revoke(four, "BMSP", ["OTHER"]))
+    assert configuration.stale(four, other) == ()
+    assert configuration.stale(committed(four, revoked), other) == ("Channel", "Application", "BMSP", "MSP")
     both = configuration.changes(four, update_of(four, configuration.revoke(revoked, "CMSP", ["LIST"])))
     assert configuration.required(four, both)[0] == 3
     policy = Change("changed", ("Channel", "Orderer", "BlockValidation"), "policy")
