@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import uuid
 from pathlib import Path
 
@@ -27,6 +28,8 @@ def pytest_configure(config: pytest.Config) -> None:
     config.stash[complaints_key] = []
     # inherited by whatever this session starts, so that it can be found at the end
     os.environ[MARKER] = uuid.uuid4().hex
+    # started in the background, a shell leaves SIGINT ignored, and every child would inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(wrapper=True)
