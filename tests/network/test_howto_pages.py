@@ -1,4 +1,4 @@
-"""Every command of the pages on monitoring and troubleshooting is typed, and does what the page says."""
+"""Every command of these how-to pages is typed, and does what the page says."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from befl.rules.errors import CODES
 from .hospitals import AGENT, BEFL, table, task_toml
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
+TYPED = ("identities.md", "decide-together.md", "monitor.md", "troubleshoot.md")
 SAYS = {
     "befl network status": r"the same block at every peer, leader org[12]",
     "befl network logs --lines 5": r"org2/orderer \| ",
@@ -28,8 +29,16 @@ SAYS = {
     "CHAINCODE_OPERATIONS_ADDRESS/metrics": r"befl_chaincode_transactions_total",
     "PEER_OPERATIONS_ADDRESS/metrics": r"gossip_membership_total_peers_known",
     "supervisor/operations": r'befl_supervisor_process_up{process="org1/peer"} 1\.0',
+    "befl identity list": r"agent",
+    "befl identity enroll": r"is enrolled as client with role auditor",
+    "befl identity renew": r"renewed",
+    "befl identity revoke": r"inspector is revoked",
+    "befl member list": r"Org2MSP +auditor,issuer,trainer,validator",
+    "befl member assign": r"assigned, approved by Org1MSP, Org2MSP",
+    "befl parameters show": r"# version 0 \(the defaults\)",
+    "befl parameters assign": r"version 1 is in force, approved by Org1MSP, Org2MSP",
     "befl doctor": r"installation: Python",
-    "--as org1": r"network: certificates",
+    "befl doctor --as org1": r"network: certificates",
     "--config agent/AGENT.toml": r"agent: ledger",
     "--task TASK.toml": r"90 rows fit TASK\.toml",
     "befl explain BEFL-N-006": r"port is taken",
@@ -62,7 +71,7 @@ def place(tmp_path_factory):
         befl.network.down(network)
 
 
-NUMBERED = [(page, number) for page in ("monitor.md", "troubleshoot.md") for number in range(len(blocks(page)))]
+NUMBERED = [(page, number) for page in TYPED for number in range(len(blocks(page)))]
 
 
 @pytest.mark.parametrize(("page", "number"), NUMBERED)
@@ -90,5 +99,5 @@ def test_each_block_of_commands(place, page, number):
 
 
 def test_pages_name_codes_that_there_are():
-    for page in ("monitor.md", "troubleshoot.md"):
+    for page in TYPED:
         assert set(re.findall(r"BEFL-[A-Z]-\d{3}", (PAGES / page).read_text())) <= set(CODES)

@@ -223,6 +223,8 @@ def test_nothing_runs_where_nothing_was_started(tmp_path):
 
 def ask(directory: Path, path: str) -> tuple[int, str]:
     host, _, port = supervisor.operations_address(directory).rpartition(":")
+    if not port:
+        return 0, "not there yet"
     connection = http.client.HTTPConnection(host, int(port), timeout=5)
     try:
         connection.request("GET", path)
