@@ -410,7 +410,7 @@ class Member:
             _write(path, files.render(self.connection(address)), private=True)
 
     def restart(self, name: str) -> None:
-        """Start a node again when its certificates or revocation lists have changed, and wait until it is healthy."""
+        """Start a node again when its certificates or revocation lists have changed, and wait until it serves."""
         before = supervisor.states(self.layout.directory)
         self.run_nodes()
         for slot in (CURRENT, NEXT):
@@ -436,6 +436,8 @@ class Member:
             self.await_chaincode()
         else:
             self.await_nodes()
+            if self.joined():  # where two order, one that starts again leaves the channel without a leader for a while
+                self.await_leader()
 
     def connection(self, address: str) -> dict[str, Any]:
         """Make what tells the own peer how to dial a chaincode server."""
