@@ -230,6 +230,8 @@ def ask(directory: Path, path: str) -> tuple[int, str]:
         connection.request("GET", path)
         answer = connection.getresponse()
         return answer.status, answer.read().decode()
+    except ConnectionError:  # the address of a supervisor that has ended, or has not begun
+        return 0, "nobody listens"
     finally:
         connection.close()
 
