@@ -16,12 +16,12 @@ from befl.contracts.stub import create_composite_key
 from befl.rules import canonical, codec
 from befl.rules import metrics as counting
 from befl.rules.aggregation import RULES
+from befl.rules.aggregation.rule import MOST_WEIGHT
 from befl.rules.errors import BeflError
 from befl.rules.reader import milliseconds
 from befl.rules.view import TaskView
 
 COLLECTION: Final = "updates"
-_MOST_WEIGHT: Final = 2**24
 
 
 def submit(context: Context, task: str, number: str, weight: str, digest: str) -> bytes:
@@ -34,8 +34,8 @@ def submit(context: Context, task: str, number: str, weight: str, digest: str) -
         raise BeflError(
             "BEFL-M-007", f"the update has SHA-256 {codec.digest(data)[:16]}, the argument says {digest[:16]}"
         )
-    if not 1 <= rows <= _MOST_WEIGHT:
-        raise BeflError("BEFL-M-003", f"weight: must be from 1 to {_MOST_WEIGHT}, not {rows}")
+    if not 1 <= rows <= MOST_WEIGHT:
+        raise BeflError("BEFL-M-003", f"weight: must be from 1 to {MOST_WEIGHT}, not {rows}")
     rule = view.spec.aggregation
     codec.read_update(data, view.record["length"], codec.bound(rule.scale_bits, rule.clip))
     context.stub.put_private_data(COLLECTION, _key("update", view.id, wanted, msp_id), data)

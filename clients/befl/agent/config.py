@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from befl.agent.store import read_whole
 from befl.operations.server import Tls
 from befl.rules.errors import BeflError
 from befl.rules.reader import Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
@@ -146,8 +147,4 @@ def load(path: Path) -> AgentConfig:
     BeflError
         ``BEFL-C-006`` when the file cannot be read, ``BEFL-C-002`` to ``BEFL-C-005`` for its content.
     """
-    try:
-        data = path.read_bytes()
-    except OSError as error:
-        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
-    return dataclasses.replace(read(AgentConfig, parse_toml(data, path.name)), folder=path.resolve().parent)
+    return dataclasses.replace(read(AgentConfig, parse_toml(read_whole(path), path.name)), folder=path.resolve().parent)

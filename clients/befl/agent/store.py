@@ -152,6 +152,14 @@ def _update_digest(weight: int, update: bytes) -> str:
     return codec.digest(f"{weight}\n".encode() + update)
 
 
+def read_whole(path: Path) -> bytes:
+    """Read a file that a person named; raises ``BEFL-C-006`` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
+
+
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Write a file whole or not at all, on disk before this returns.
 

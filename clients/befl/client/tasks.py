@@ -12,9 +12,9 @@ from typing import Any, Protocol
 
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.participant import initial_model
+from befl.agent.store import read_whole
 from befl.rules import codec
 from befl.rules import spec as specs
-from befl.rules.errors import BeflError
 from befl.rules.view import TaskView
 
 
@@ -180,11 +180,7 @@ class Tasks:
 def read_spec(path: str | Path) -> specs.TaskSpec:
     """Read a TASK.toml; raises ``BEFL-C-006`` when the file cannot be read, else as ``spec.from_toml``."""
     file = Path(path)
-    try:
-        data = file.read_bytes()
-    except OSError as error:
-        raise BeflError("BEFL-C-006", f"{file}: {error.strerror}") from None
-    return specs.from_toml(data, file.name)
+    return specs.from_toml(read_whole(file), file.name)
 
 
 def initial_seed(spec: specs.TaskSpec) -> int:

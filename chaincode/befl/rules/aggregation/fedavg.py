@@ -11,9 +11,9 @@ from collections.abc import Iterable
 import numpy as np
 from numpy.typing import NDArray
 
+from befl.rules.aggregation.rule import MOST_WEIGHT
 from befl.rules.errors import BeflError
 
-MOST_WEIGHT = 2**24
 _MOST_UPDATES = 2**7
 _MOST_VALUE = 2**30
 

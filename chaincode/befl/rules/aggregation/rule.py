@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+
+#: Largest weight of one update; with 31 bits a value and 128 updates every sum stays exact.
+MOST_WEIGHT: Final = 2**24
 
 
 class Rule(Protocol):
