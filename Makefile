@@ -90,7 +90,7 @@ $(PACKAGES): $(LOCKS)
 		|| { echo "befl needs Python 3.11 or newer; name one: make PYTHON=python3.11" >&2; exit 1; }
 	@echo "setup 1/3: Python packages into $(VENV) (about two minutes the first time; torch is large)"
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@$(BIN)/python -m pip install --quiet --require-hashes $(LOCKS:%=-r %)
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps $(LOCKS:%=-r %)
 	@touch $@
 
 $(PROJECT): $(PACKAGES) pyproject.toml
