@@ -52,7 +52,7 @@ def apps() -> list[App]:
 
 def app_code(name: str) -> str:
     """Return the code that would run; raises ``BEFL-C-004`` when there is no such app."""
-    return app_of(name).source.decode()
+    return app_of(name).files["app.py"].decode()
 
 
 def approve_app(name: str, config: str | Path) -> Approval:

@@ -1,28 +1,52 @@
-"""Training apps: one Python file each.
+"""Training apps: a folder with ``app.py`` and ``app.toml``, or one Python file.
 
-An app is a file with three functions, on numpy arrays of float32 (``model`` is a dict of name to array):
+``app.py`` has three functions, on numpy arrays of float32 (``model`` is a dict of name to array):
 
-- ``init(settings, features, classes, seed) -> model``: the initial parameters;
+- ``init(settings, problem, seed) -> model``: the initial parameters;
 - ``train(model, x, y, settings, seed) -> model``: one round on one institution's rows, the new parameters;
-- ``predict(model, x, settings) -> probabilities``: shape (rows, classes).
+- ``predict(model, x, settings) -> predictions``: for classes probabilities, shape (rows, classes).
 
 It may have ``check(settings)``, which raises ``ValueError`` for settings it does not take. ``settings`` is the task's
-``[app.settings]``; decimals arrive as text. What an app may use is what the interpreter of the agent's ``[training]``
-table has installed.
+``[app.settings]``; decimals arrive as text. Other Python files of the folder can be imported by it. What an app may use
+besides is what the interpreter of the agent's ``[training]`` table has installed.
+
+An app travels as an archive (POSIX ustar, not compressed: the same files give the same bytes on every machine). The
+SHA-256 of the archive is the app's digest: what a task names and an operator approves.
 """
 
 from __future__ import annotations
 
 import hashlib
+import io
+import re
+import tarfile
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
-from typing import Final
+from typing import Final, Self
 
 from befl.rules.errors import BeflError
+from befl.rules.reader import Integer, Text, parse_toml, read, setting
 
-MOST_BYTES: Final = 2**20
+ENTRY: Final = "app.py"
+MANIFEST: Final = "app.toml"
+MOST_BYTES: Final = 4 * 2**20
+MOST_FILES: Final = 100
 _BUILTIN: Final = Path(__file__).parent / "apps"
+_FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+
+
+@dataclass(frozen=True)
+class AppManifest:
+    """``app.toml``: what an app says of itself."""
+
+    befl: int = setting(Integer(1, 1), "version of this file's form")
+    name: str = setting(
+        Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)"),
+        "what tasks call the app",
+    )
+    about: str = setting(Text(most=500), "what it does, one line", default="")
 
 
 @dataclass(frozen=True)
@@ -33,43 +57,115 @@ class AppCode:
     ----------
     name : str
         What the task calls it.
-    source : bytes
-        The file's content.
+    files : mapping of str to bytes
+        File name to content; ``app.py`` and ``app.toml`` among them.
     """
 
     name: str
-    source: bytes
+    files: Mapping[str, bytes]
+
+    @classmethod
+    def of(cls, name: str, source: bytes) -> Self:
+        """Make an app of one Python file."""
+        return cls(name, {ENTRY: source, MANIFEST: f'befl = 1\nname = "{name}"\n'.encode()})
+
+    @cached_property
+    def archive(self) -> bytes:
+        """The archive: the same files give the same bytes."""
+        made = io.BytesIO()
+        with tarfile.open(fileobj=made, mode="w", format=tarfile.USTAR_FORMAT) as tar:
+            for name in sorted(self.files):
+                entry = tarfile.TarInfo(name)
+                entry.size, entry.mode = len(self.files[name]), 0o644
+                tar.addfile(entry, io.BytesIO(self.files[name]))
+        return made.getvalue()
 
     @property
     def digest(self) -> str:
-        """SHA-256 of the source, hexadecimal: what a task names and an operator approves."""
-        return hashlib.sha256(self.source).hexdigest()
+        """SHA-256 of the archive, hexadecimal: what a task names and an operator approves."""
+        return hashlib.sha256(self.archive).hexdigest()
 
 
-def read_app(path: Path, name: str = "") -> AppCode:
-    """Read an app from its file.
+def read_app(path: Path) -> AppCode:
+    """Read an app from its folder, its archive or its one Python file.
 
     Raises
     ------
     BeflError
-        ``BEFL-M-101`` when the file cannot be read or is too large.
+        ``BEFL-M-101`` when it cannot be read, is too large or is no app.
     """
     try:
-        with path.open("rb") as file:
-            source = file.read(MOST_BYTES + 1)
+        if path.is_dir():
+            found = {each.name: each for each in sorted(path.iterdir()) if not each.name.startswith((".", "__"))}
+            return _checked({name: _read(each) for name, each in found.items()}, str(path))
+        content = _read(path)
     except OSError as error:
         raise BeflError("BEFL-M-101", f"app {path}: {error.strerror or type(error).__name__}") from None
-    if len(source) > MOST_BYTES:
-        raise BeflError("BEFL-M-101", f"app {path}: larger than {MOST_BYTES} bytes")
-    return AppCode(name or path.stem, source)
+    if path.suffix == ".py":
+        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_\-]{0,63}", path.stem):
+            raise BeflError("BEFL-M-101", f"app {path}: the file's name must be a word: it names the app")
+        return AppCode.of(path.stem, content)
+    return open_archive(content, str(path))
 
 
-def app_digest(path: Path) -> str:
-    """Return the digest of the app in a file; raises like :func:`read_app`."""
-    return read_app(path).digest
+def open_archive(content: bytes, what: str = "the archive") -> AppCode:
+    """Read an app from the bytes of its archive, which must be exactly those that its files make.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-M-101`` when it is none, holds anything but plain files, or was made in another way.
+    """
+    files = {}
+    try:
+        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
+            for entry in _bounded(tar, what):
+                reader = tar.extractfile(entry)
+                if not entry.isreg() or reader is None:
+                    raise _refuse(what, f"{entry.name[:40]!r} is not a plain file")
+                files[entry.name] = reader.read()
+    except (tarfile.TarError, EOFError, ValueError, OverflowError):
+        raise _refuse(what, "is no archive of an app") from None
+    made = _checked(files, what)
+    if made.archive != content:
+        raise _refuse(what, "was not made by befl app pack: the same files make other bytes")
+    return made
 
 
 @cache
 def builtin_apps() -> dict[str, AppCode]:
     """Return the apps that come with befl, by name."""
-    return {path.stem: read_app(path) for path in sorted(_BUILTIN.glob("[a-z]*.py"))}
+    found = [read_app(path) for path in sorted(_BUILTIN.glob("[a-z]*.py"))]
+    return {app.name: app for app in found}
+
+
+def _read(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise BeflError("BEFL-M-101", f"app {path}: larger than {MOST_BYTES} bytes")
+    return content
+
+
+def _bounded(tar: tarfile.TarFile, what: str) -> Iterable[tarfile.TarInfo]:
+    for number, entry in enumerate(tar):
+        if number >= MOST_FILES:
+            raise _refuse(what, f"more than {MOST_FILES} files")
+        yield entry
+
+
+def _checked(files: Mapping[str, bytes], what: str) -> AppCode:
+    wrong = [name for name in files if not _FILE.fullmatch(name)]
+    if wrong:
+        raise _refuse(what, f"{wrong[0][:40]!r} is not a file name that an app can have")
+    missing = [name for name in (ENTRY, MANIFEST) if name not in files]
+    if missing:
+        raise _refuse(what, f"has no {missing[0]}")
+    if sum(map(len, files.values())) > MOST_BYTES or len(files) > MOST_FILES:
+        raise _refuse(what, f"more than {MOST_BYTES} bytes or {MOST_FILES} files")
+    manifest = read(AppManifest, parse_toml(files[MANIFEST], MANIFEST))
+    return AppCode(manifest.name, dict(files))
+
+
+def _refuse(what: str, why: str) -> BeflError:
+    return BeflError("BEFL-M-101", f"app {what}: {why}", "Make it with befl app pack.")

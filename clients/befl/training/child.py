@@ -8,6 +8,8 @@ The process ends when its parent does. It is no prison: the app has the rights o
 from __future__ import annotations
 
 import ctypes
+import importlib
+import importlib.abc
 import importlib.util
 import os
 import random
@@ -31,6 +33,23 @@ class _RefusalError(Exception):
         self.kind = kind
 
 
+class _Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+    """Imports the app's files from memory, before anything that is installed."""
+
+    def __init__(self, files: dict[str, bytes]) -> None:
+        self.files = {name.removesuffix(".py"): source for name, source in files.items() if name.endswith(".py")}
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> Any:
+        """Find a file of the app."""
+        del path, target
+        return importlib.util.spec_from_loader(fullname, self) if fullname in self.files else None
+
+    def exec_module(self, module: Any) -> None:
+        """Run a file of the app."""
+        code = compile(self.files[module.__name__], f"{module.__name__}.py", "exec")
+        exec(code, vars(module))  # noqa: S102 - the approved app, which is what this process is for
+
+
 class _Session:
     """The app and what it was given."""
 
@@ -43,13 +62,13 @@ class _Session:
 
     def load(self, header: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         """Run the app's file and let it check its settings; torch comes first where the app mentions it."""
-        source = arrays["source"].tobytes()
+        files = {name: array.tobytes() for name, array in arrays.items()}
         self.settings = header["settings"]
-        self.app = {"__name__": "app", "__file__": header["name"]}
+        sys.meta_path.insert(0, _Finder(files))
         try:
-            if b"torch" in source:
+            if any(b"torch" in source for source in files.values()):
                 _import_torch(self.threads)
-            exec(compile(source, header["name"], "exec"), self.app)  # noqa: S102 - the approved app, which is what this process is for
+            self.app = vars(importlib.import_module("app"))
             missing = [name for name in ("init", "train", "predict") if not callable(self.app.get(name))]
         except BaseException as error:  # noqa: BLE001 - whatever the app's file does, SystemExit included
             raise _RefusalError("load", _last_line(error)) from None

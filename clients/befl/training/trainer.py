@@ -225,7 +225,7 @@ class Trainer:
     def _start(self) -> None:
         self._process = _Process(self._python, self._threads, self._log)
         header = {"op": "load", "name": self._app.name, "settings": self._settings}
-        self._send(header, {"source": np.frombuffer(self._app.source, np.uint8)})
+        self._send(header, {name: np.frombuffer(content, np.uint8) for name, content in self._app.files.items()})
 
     def _send_data(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
         self.check()

@@ -225,7 +225,7 @@ def test_apps(befl_json, befl_text, tmp_path):
     code = builtin_apps()["tabular"]
     assert {"name": "tabular", "digest": code.digest} in befl_json("app", "list")
     assert code.digest in befl_text("app", "list")
-    assert befl_text("app", "show", "tabular").encode() == code.source + b"\n"
+    assert befl_text("app", "show", "tabular").encode() == code.files["app.py"] + b"\n"
     assert "BEFL-C-004" in befl_text("app", "show", "homoeopathy", status=2)
     config = tmp_path / "AGENT.toml"
     assert "BEFL-C-006" in befl_text("app", "approve", "tabular", "--config", config, status=2)

@@ -149,17 +149,17 @@ def test_files_that_cannot_be_understood_are_refused(trained, tmp_path, name, co
 def test_another_app_than_the_models_is_refused(trained, tmp_path):
     model = load_model(trained[0])
     with pytest.raises(BeflError, match="was trained with") as caught:
-        model.predict(tmp_path / "x.csv", app=AppCode("tabular", b"another"))
+        model.predict(tmp_path / "x.csv", app=AppCode.of("tabular", b"another"))
     assert caught.value.code == "BEFL-M-108"
 
 
 def test_an_app_that_befl_does_not_bring_is_given_as_a_file(trained, tmp_path):
     model = load_model(trained[0])
-    app = AppCode("mine", builtin_apps()["tabular"].source + b"\n# mine\n")
+    app = AppCode.of("mine", builtin_apps()["tabular"].files["app.py"] + b"\n# mine\n")
     folder = folder_of(tmp_path / "mine", app, SETTINGS, model.vector, model.layout)
     rows, code = tmp_path / "rows.csv", tmp_path / "mine.py"
     rows.write_text(UNLABELLED)
-    code.write_bytes(app.source)
+    code.write_bytes(app.files["app.py"])
     with pytest.raises(BeflError, match='no app "mine"') as caught:
         load_model(folder).predict(rows)
     assert caught.value.code == "BEFL-M-108"

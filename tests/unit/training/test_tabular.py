@@ -34,7 +34,7 @@ def rings(count: int = 600):
 
 
 def test_it_is_among_the_apps():
-    assert builtin_apps()["tabular"].source.startswith(b'"""Training app ``tabular``')
+    assert builtin_apps()["tabular"].files["app.py"].startswith(b'"""Training app ``tabular``')
 
 
 def test_a_logistic_model_starts_at_zero_and_has_one_output_fewer_than_classes():

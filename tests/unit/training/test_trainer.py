@@ -14,7 +14,7 @@ import pytest
 from befl.gateway import wait
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
-from befl.training import AppCode, Trainer, app_digest, builtin_apps, read_app
+from befl.training import AppCode, Trainer, builtin_apps, read_app
 
 SETTINGS = {
     "model": "perceptron",
@@ -41,7 +41,7 @@ def predict(model, x, settings):
 
 def app(changes: str = "", name: str = "mine") -> AppCode:
     """A small app on numpy; later definitions take the place of earlier ones."""
-    return AppCode(name, (NUMPY_APP + textwrap.dedent(changes)).encode())
+    return AppCode.of(name, (NUMPY_APP + textwrap.dedent(changes)).encode())
 
 
 def rows(count: int = 120) -> tuple[np.ndarray, np.ndarray]:
@@ -217,7 +217,7 @@ def test_an_app_on_numpy_does_not_wait_for_torch():
     ],
 )
 def test_an_app_that_cannot_be_loaded(source, text):
-    with Trainer(AppCode("mine", source), {}) as trainer:
+    with Trainer(AppCode.of("mine", source), {}) as trainer:
         for _ in range(2):  # it says the same again
             with pytest.raises(BeflError, match='app "mine"') as caught:
                 trainer.check()
@@ -403,7 +403,7 @@ import os, sys
 import numpy as np
 from pathlib import Path
 from befl.training import AppCode, Trainer
-app = AppCode("mine", {app("def predict(*_): exec('while True: pass')").source!r})
+app = AppCode.of("mine", {app("def predict(*_): exec('while True: pass')").files["app.py"]!r})
 trainer = Trainer(app, {{}})
 layout, vector = trainer.init(4, 1)
 Path({str(note)!r}).write_text(str(trainer.pid))
@@ -436,10 +436,9 @@ def test_a_vector_of_another_length_is_a_mistake_of_the_caller():
 
 def test_apps_from_files(tmp_path):
     place = tmp_path / "mine.py"
-    place.write_bytes(app().source)
+    place.write_bytes(app().files["app.py"])
     assert read_app(place) == app()
-    assert app_digest(place) == app().digest
-    place.write_bytes(b"#" * (2**20 + 1))
+    place.write_bytes(b"#" * (2**22 + 1))
     for path, text in ((place, "larger"), (tmp_path / "absent.py", "No such file")):
         with pytest.raises(BeflError, match=text) as caught:
             read_app(path)
