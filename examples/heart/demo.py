@@ -26,10 +26,10 @@ from rich.table import Table
 import befl.network
 from befl import client
 from befl.agent.participant import app_of
-from befl.client.tasks import Change, initial_seed, read_spec
+from befl.client.tasks import Change, read_spec
 from befl.gateway import wait
 from befl.rules.errors import BeflError
-from befl.rules.seeds import rows_seed, training_seed
+from befl.rules.seeds import initial_seed, rows_seed, training_seed
 from befl.training import Trainer
 from befl.training.data import Table as Rows
 from befl.training.data import features, load, split

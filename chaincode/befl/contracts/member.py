@@ -14,9 +14,9 @@ from befl.contracts import approval
 from befl.contracts.context import Context, Transaction
 from befl.rules import canonical
 from befl.rules.errors import BeflError
+from befl.rules.names import MSP_ID
 from befl.rules.parameters import ROLES
 from befl.rules.reader import Choice, Sequence
-from befl.rules.spec import MSP_ID
 
 _ROLES: Final = Sequence(Choice(ROLES), 0, len(ROLES), unique=True)
 _ENDPOINT: Final = re.compile(r"(?:[A-Za-z0-9][A-Za-z0-9.\-]{0,252}:[1-9][0-9]{0,4})?")

@@ -12,6 +12,7 @@ from typing import Any, Final
 
 from befl.rules import aggregation, canonical, modes, schemes
 from befl.rules.errors import BeflError
+from befl.rules.names import MSP_ID
 from befl.rules.reader import (
     Boolean,
     Choice,
@@ -37,9 +38,6 @@ MOST_PARAMETERS: Final = 6_000_000
 MOST_SPEC_BYTES: Final = 200_000
 MOST_VALUE_BITS: Final = 30
 
-MSP_ID: Final = Text(
-    most=64, pattern=r"[A-Za-z0-9][A-Za-z0-9.\-]*", expects="an MSP ID (letters, digits, dots and hyphens)"
-)
 _NAME: Final = Text(most=100, pattern=r"[^\x00-\x1f\x7f]+", expects="a name")
 _WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")
 _CELL: Final = Text(most=100, expects="the text of a cell")

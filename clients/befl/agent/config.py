@@ -11,9 +11,10 @@ from typing import Final
 from befl.agent.store import read_whole
 from befl.operations.server import Tls
 from befl.rules.errors import BeflError
+from befl.rules.names import MSP_ID
 from befl.rules.reader import Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
 from befl.rules.schemes import SCHEMES
-from befl.rules.spec import MOST_INSTITUTIONS, MSP_ID
+from befl.rules.spec import MOST_INSTITUTIONS
 
 _PATH: Final = Text(most=1_000, pattern=r"[^\x00-\x1f\x7f]+", expects="a path")
 _WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")

@@ -68,6 +68,8 @@ class Worker(threading.Thread):
         Makes the :class:`Participant` of a task.
     watch : AgentWatch, optional
         Is told what was done and what failed.
+    clock : callable
+        The time, milliseconds since 1970-01-01 UTC.
     """
 
     def __init__(
@@ -81,6 +83,7 @@ class Worker(threading.Thread):
         aliases: frozenset[str],
         participant: Callable[[TaskView], Participant],
         watch: AgentWatch | None = None,
+        clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         super().__init__(name=f"task-{task}", daemon=True)
         self.task = task
@@ -91,6 +94,7 @@ class Worker(threading.Thread):
         self._aliases = aliases
         self._make = participant
         self._watch = watch or AgentWatch()
+        self._clock = clock
         self._participant: Participant | None = None
         self._wake = threading.Event()
         self._stop_asked = threading.Event()
@@ -118,7 +122,7 @@ class Worker(threading.Thread):
                 if self._stop_asked.is_set():  # asked after clearing, or a stop just before it would be slept through
                     return
                 try:
-                    pause_s = self._once()
+                    pause_s = self.step()
                     failures = 0
                 except BeflError as error:
                     pause_s = self._after(error, failures)
@@ -135,10 +139,13 @@ class Worker(threading.Thread):
             if self._participant is not None:
                 self._participant.close()
 
-    def _once(self) -> float | None:
-        """Do one step; return how many seconds to wait before the next, None when the task has ended."""
+    def step(self) -> float | None:
+        """Do one step; return how many seconds to wait before the next, None when the task has ended.
+
+        Whoever calls this does not start the thread: a simulation walks through its institutions in turn.
+        """
         view = self._ledger.view(self.task)
-        now_ms = _now_ms()
+        now_ms = self._clock()
         if view != self._seen[0]:
             self._seen = (view, now_ms)
         current = view.round
@@ -252,7 +259,3 @@ def model_files(ledger: Ledger, view: TaskView) -> dict[str, bytes]:
         if registered["files"].get(name) != codec.digest(content):
             raise BeflError("BEFL-M-007", f"{name} of task {view.id} comes out otherwise than the ledger has it")
     return made
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
@@ -15,6 +14,7 @@ from befl.agent.participant import initial_model
 from befl.agent.store import read_whole
 from befl.rules import codec
 from befl.rules import spec as specs
+from befl.rules.seeds import initial_seed
 from befl.rules.view import TaskView
 
 
@@ -181,11 +181,6 @@ def read_spec(path: str | Path) -> specs.TaskSpec:
     """Read a TASK.toml; raises ``BEFL-C-006`` when the file cannot be read, else as ``spec.from_toml``."""
     file = Path(path)
     return specs.from_toml(read_whole(file), file.name)
-
-
-def initial_seed(spec: specs.TaskSpec) -> int:
-    """Return the seed of the initial model: it follows from the specification, below 2^63."""
-    return int.from_bytes(hashlib.sha256(b"befl/init/1\0" + specs.to_json(spec).encode()).digest()[:8], "big") >> 1
 
 
 def _summary(record: dict[str, Any]) -> TaskSummary:

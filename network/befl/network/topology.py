@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from befl.rules.errors import BeflError
+from befl.rules.names import MSP_ID, msp_id_of
 from befl.rules.reader import Boolean, Duration, Integer, Mapped, Table, Text, parse_toml, read, setting
 
 MOST_INSTITUTIONS: Final = 32
@@ -20,9 +21,6 @@ RESERVED: Final = frozenset({"public", "supervisor"})
 
 _NAME: Final = Text(
     most=32, pattern=r"[a-z][a-z0-9-]*", expects="an institution's name (a letter, then letters, digits and -)"
-)
-_MSP_ID: Final = Text(
-    most=64, pattern=r"[A-Za-z0-9][A-Za-z0-9.\-]*", expects="an MSP ID (letters, digits, dots and hyphens)"
 )
 _HOST: Final = Text(most=253, pattern=r"[A-Za-z0-9][A-Za-z0-9.\-]*", expects="a host name or an IPv4 address")
 _CHANNEL_NAME: Final = Text(
@@ -58,7 +56,7 @@ PORTS: Final = tuple(field.name for field in dataclasses.fields(Ports))
 class InstitutionTable:
     """``[institutions.NAME]``: one Fabric organisation, as it is written."""
 
-    msp_id: str = setting(_MSP_ID, "the institution's MSP ID; made from the name when absent", default="")
+    msp_id: str = setting(MSP_ID, "the institution's MSP ID; made from the name when absent", default="")
     host: str = setting(_HOST, "where its processes listen", default="127.0.0.1")
     ports: Ports | None = setting(Table(Ports), "chosen free at the first `up` when absent", default=None)
 
@@ -161,11 +159,6 @@ class Topology:
                 return institution
         known = ", ".join(institution.name for institution in self.institutions)
         raise BeflError("BEFL-N-004", f"no institution is called {name!r}", f"There are: {known}.")
-
-
-def msp_id_of(name: str) -> str:
-    """Return the MSP ID that an institution gets when none is written: ``long-beach`` becomes ``LongBeachMSP``."""
-    return "".join(word[:1].upper() + word[1:] for word in name.split("-")) + "MSP"
 
 
 def make(names: Sequence[str]) -> Topology:

@@ -10,9 +10,10 @@ from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Insti
 
 import befl.client.tasks
 from befl.client import Tasks
-from befl.client.tasks import initial_seed, read_spec
+from befl.client.tasks import read_spec
 from befl.rules import codec
 from befl.rules.errors import BeflError
+from befl.rules.seeds import initial_seed
 from befl.training import builtin_apps
 
 
