@@ -15,6 +15,7 @@ from befl.rules.errors import BeflError
 # Limits of befl, well below Python's own: those depend on the caller's stack and environment, and endorsers must agree.
 _MOST_DEPTH: Final = 100
 _MOST_BITS: Final = 2_048
+_LEAVES: Final = frozenset({str, bool})
 
 
 def dumps(value: Any) -> bytes:
@@ -36,7 +37,7 @@ def dumps(value: Any) -> bytes:
         ``BEFL-C-001`` when a float, a non-string key, a lone surrogate, a number of more than 2048 bits or another type
         stands anywhere in it, or when it is nested deeper than 100 levels.
     """
-    _check(value, "$", _MOST_DEPTH)
+    _check(value, (), _MOST_DEPTH)
     try:
         return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
     except UnicodeEncodeError:
@@ -65,18 +66,25 @@ def _refuse_number(text: str) -> NoReturn:
     raise ValueError(text)
 
 
-def _check(value: Any, where: str, depth: int) -> None:
+def _check(value: Any, where: tuple[Any, ...], depth: int) -> None:
+    """Refuse what cannot stand on the ledger; ``where`` is the keys that led to it, joined only for a message."""
+    if value is None or type(value) in _LEAVES:
+        return
     if depth < 0:
         raise BeflError("BEFL-C-001", f"nested deeper than {_MOST_DEPTH} levels")
     if isinstance(value, dict):
         for key, item in value.items():
             if not isinstance(key, str):
-                raise BeflError("BEFL-C-001", f"{where}: a key is {type(key).__name__}, not text")
-            _check(item, f"{where}.{key}", depth - 1)
+                raise BeflError("BEFL-C-001", f"{_place(where)}: a key is {type(key).__name__}, not text")
+            _check(item, (*where, key), depth - 1)
     elif isinstance(value, list | tuple):
         for index, item in enumerate(value):
-            _check(item, f"{where}[{index}]", depth - 1)
-    elif not (value is None or isinstance(value, str | int)):
-        raise BeflError("BEFL-C-001", f"{where}: {type(value).__name__} cannot stand on the ledger")
+            _check(item, (*where, index), depth - 1)
+    elif not isinstance(value, str | int):  # their subclasses are written as they are
+        raise BeflError("BEFL-C-001", f"{_place(where)}: {type(value).__name__} cannot stand on the ledger")
     elif isinstance(value, int) and value.bit_length() > _MOST_BITS:
-        raise BeflError("BEFL-C-001", f"{where}: a number of more than {_MOST_BITS} bits")
+        raise BeflError("BEFL-C-001", f"{_place(where)}: a number of more than {_MOST_BITS} bits")
+
+
+def _place(where: tuple[Any, ...]) -> str:
+    return "$" + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in where)

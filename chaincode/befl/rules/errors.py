@@ -131,6 +131,20 @@ _TABLE: Final = (
         "BEFL_AS), or a connection profile and a user folder (--profile FILE --user DIR).",
     ),
     Code(
+        "BEFL-C-010",
+        "The simulation cannot go on",
+        "A task starts with as many institutions as its [participants] least says, and the simulation has one for each "
+        "file or part of a file (`--institutions N` with `--split`). The message says who could not take part, or what "
+        "each institution waits for.",
+    ),
+    Code(
+        "BEFL-C-011",
+        "The data for a simulation cannot be divided as asked",
+        "`--data` names a folder with one file or folder for each institution, or one file that `--split` divides: "
+        "`iid`, `dirichlet:0.5` (by the label, unlike parts) or `column:NAME` (an institution for each value). The "
+        "message says what does not fit.",
+    ),
+    Code(
         "BEFL-C-020",
         "Metrics would be open to other machines",
         "An address that other machines reach shows metrics only over TLS and only to who has a certificate of the "

@@ -31,6 +31,8 @@ class AppParticipant:
         The institution.
     view : TaskView
         The task.
+    trainer : Trainer, optional
+        Where the app runs, shared with others and closed by its owner; one of its own unless given.
 
     Raises
     ------
@@ -39,30 +41,16 @@ class AppParticipant:
         another one than the task's.
     """
 
-    def __init__(self, config: AgentConfig, msp_id: str, view: TaskView) -> None:
+    def __init__(self, config: AgentConfig, msp_id: str, view: TaskView, *, trainer: Trainer | None = None) -> None:
         self._msp_id = msp_id
         self._layout: tuple[Tensor, ...] = read_layout(view.record["layout"])
-        app = app_of(view.spec.app.name)
-        if app.digest != view.record["app"]["digest"]:
-            raise BeflError(
-                "BEFL-T-009",
-                f"app {app.name} has SHA-256 {app.digest[:16]} here, task {view.id} names "
-                f"{view.record['app']['digest'][:16]}",
-                "Institutions of one task must run the same release of befl.",
-            )
-        self._trainer = Trainer(
-            app,
-            view.spec.app.settings,
-            len(view.spec.data.classes),
-            python=config.training.python or None,
-            threads=config.training.threads,
-            timeout=config.training.timeout,
-        )
+        self._owned = trainer is None
+        self._trainer = trainer or _own_trainer(config, view)
         try:  # the child imports torch while the rows are read
             table = load(config.data_path(view.spec.data.alias), view.spec.data)
             self._train, self._evaluate = split(table, view.spec.data, rows_seed(view.id))
         except BaseException:
-            self._trainer.close()
+            self.close()
             raise
 
     def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
@@ -94,13 +82,34 @@ class AppParticipant:
 
     def close(self) -> None:
         """End the child process."""
-        self._trainer.close()
+        if self._owned:
+            self._trainer.close()
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def _own_trainer(config: AgentConfig, view: TaskView) -> Trainer:
+    """Start the task's app, which must be the one that the task names."""
+    app = app_of(view.spec.app.name)
+    if app.digest != view.record["app"]["digest"]:
+        raise BeflError(
+            "BEFL-T-009",
+            f"app {app.name} has SHA-256 {app.digest[:16]} here, task {view.id} names "
+            f"{view.record['app']['digest'][:16]}",
+            "Institutions of one task must run the same release of befl.",
+        )
+    return Trainer(
+        app,
+        view.spec.app.settings,
+        len(view.spec.data.classes),
+        python=config.training.python or None,
+        threads=config.training.threads,
+        timeout=config.training.timeout,
+    )
 
 
 def app_of(name: str) -> AppCode:

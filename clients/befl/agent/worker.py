@@ -101,6 +101,11 @@ class Worker(threading.Thread):
         self._seen: tuple[TaskView | None, int] = (None, 0)
         self._said = ""
 
+    @property
+    def says(self) -> str:
+        """Why it does nothing at present; empty while it does something."""
+        return self._said
+
     def wake(self) -> None:
         """Look at the task again now."""
         self._wake.set()

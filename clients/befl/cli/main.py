@@ -14,6 +14,7 @@ from befl.rules.version import __version__
 
 #: Command, module and attribute, and what ``befl --help`` says; nothing is imported for that page.
 _COMMANDS: Final = {
+    "simulate": ("befl.cli.simulate:simulate", "Run a task here and now with every institution in one process."),
     "network": ("befl.cli.network:network", "Bring a consortium up on this machine, see how it is, take it down."),
     "member": ("befl.cli.member:member", "See the members, register, approve and assign what each may do."),
     "parameters": ("befl.cli.parameters:parameters", "See and change what the consortium has set for all tasks."),

@@ -14,6 +14,7 @@ from befl.client.apps import App, Approval, app_code, approve_app, apps
 from befl.client.connection import Client, connect
 from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
 from befl.client.models import Models, Verdict, verify_folder
+from befl.client.simulation import Simulation, simulate
 from befl.client.tasks import Applied, Published, RoundSummary, Tasks, TaskSummary
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     "Published",
     "Receipt",
     "RoundSummary",
+    "Simulation",
     "TaskSummary",
     "Tasks",
     "Verdict",
@@ -38,5 +40,6 @@ __all__ = [
     "apps",
     "connect",
     "run_agent",
+    "simulate",
     "verify_folder",
 ]

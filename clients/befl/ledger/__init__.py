@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from befl.contracts.stub import Creator
+from befl.ledger.channel import befl_ledger
 from befl.ledger.identities import make_creator
 from befl.ledger.memory import (
     Block,
@@ -16,6 +18,7 @@ from befl.ledger.rwset import RangeRead, ReadSet, Version, WriteSet
 
 __all__ = [
     "Block",
+    "Creator",
     "Endorsed",
     "Event",
     "MemoryLedger",
@@ -26,5 +29,6 @@ __all__ = [
     "ValidationCode",
     "Version",
     "WriteSet",
+    "befl_ledger",
     "make_creator",
 ]

@@ -1,0 +1,120 @@
+"""``befl simulate``: a print over :mod:`befl.client.simulation`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from befl.cli.common import emit, format_option, ppm
+
+if TYPE_CHECKING:
+    from befl.client.simulation import Round, Simulation
+
+
+@click.command("simulate")
+@click.argument("task", type=click.Path(path_type=Path))
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    help="A folder with a file or a folder for each institution, or one file to split; `data` beside TASK when absent.",
+)
+@click.option("--split", metavar="HOW", help="Divide one file: iid, dirichlet:0.5 (by the label) or column:NAME.")
+@click.option("--institutions", type=click.IntRange(1, 128), metavar="N", help="How many parts the split makes.")
+@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the split.")
+@click.option("--app", type=click.Path(path_type=Path), help="The app's folder, archive or file, if it is your own.")
+@click.option("--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Keep the model here.")
+@click.option("--id", metavar="TASK", help="The task's id; that of a task on a network gives the same model.")
+@click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
+@click.option(
+    "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the training process."
+)
+@format_option
+def simulate(
+    task: Path,
+    data: Path | None,
+    split: str | None,
+    institutions: int | None,
+    seed: int,
+    app: Path | None,
+    output: Path | None,
+    id: str | None,  # noqa: A002  # the option's name
+    python: str | None,
+    threads: int,
+    form: str,
+) -> None:
+    """Run the task of a TASK.toml here and now: every institution in one process, on a ledger in memory.
+
+    The contracts, the agents' decisions and the app are those of a real network; there is no Fabric, nothing waits, and
+    the same task and data give the same model.
+
+    \b
+    Examples:
+      befl simulate TASK.toml                                       one institution for each file in ./data
+      befl simulate TASK.toml --data all.csv --split iid --institutions 4
+      befl simulate TASK.toml --data all.csv --split dirichlet:0.5 --institutions 10 --output run
+    """  # noqa: D301  # click wants the character itself
+    from befl.client.simulation import simulate as run
+
+    lines = _Lines()
+    made = run(
+        task,
+        data=data,
+        split=split,
+        institutions=institutions or 0,
+        seed=seed,
+        app=app,
+        output=output,
+        id=id,
+        python=python,
+        threads=threads,
+        progress=lines.say if form == "text" else lambda _: None,
+    )
+    emit(_plain(made), form, lambda _: _end(made, output))
+
+
+class _Lines:
+    """One line a round, as it ends."""
+
+    def __init__(self) -> None:
+        self.began = False
+
+    def say(self, done: Round) -> None:
+        if not self.began:
+            click.echo(f"{'round':>5}  {'updates':>7}  {'accuracy':>8}  {'AUC':>6}  {'loss':>6}  {'seconds':>7}")
+            self.began = True
+        record = done.record
+        seconds = f"{sum(done.seconds.values()):7.2f}"
+        if record["state"] == "void":
+            click.echo(f"{done.number:>5}  {len(record['updates']):>7}  {'void: too few updates':<24}  {seconds}")
+            return
+        pooled = record["metrics"]["pooled"]
+        cells = [
+            f"{ppm(pooled[name]):>{width}}" for name, width in (("accuracy_ppm", 8), ("auc_ppm", 6), ("loss_micro", 6))
+        ]
+        click.echo(f"{done.number:>5}  {len(record['updates']):>7}  {'  '.join(cells)}  {seconds}")
+
+
+def _plain(made: Simulation) -> dict[str, object]:
+    return {
+        "task": made.task,
+        "model": made.model,
+        "digest": made.digest,
+        "blocks": made.blocks,
+        "seconds": round(made.seconds, 3),
+        "trainers": made.record["roster"],
+        "rounds": [{"record": each.record, "seconds": each.seconds} for each in made.rounds],
+    }
+
+
+def _end(made: Simulation, output: Path | None) -> str:
+    lines = [
+        f"{len(made.record['roster'])} institutions, {len(made.rounds)} rounds, {made.seconds:.1f} s",
+        f"task {made.task}, model {made.model[:16]}",
+    ]
+    if output is not None:
+        lines.append(f"model in {output / 'model'}; try: befl predict {output / 'model'} DATA.csv")
+    else:
+        lines.append("nothing was kept; --output DIR keeps the model")
+    return "\n".join(lines)

@@ -1,0 +1,69 @@
+"""`befl simulate`: one task, every institution, one process."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from tests.unit.simulate.test_consortium import TASK, table
+
+from befl.cli.main import run
+from befl.client import simulate
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    (tmp_path / "TASK.toml").write_text(TASK)
+    (tmp_path / "data").mkdir()
+    for number, name in enumerate(("north", "east", "south")):
+        (tmp_path / "data" / f"{name}.csv").write_text(table(number))
+    (tmp_path / "all.csv").write_text(table(9, 200))
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_the_folder_beside_the_task(place, capsys):
+    assert run(["simulate", "TASK.toml", "--output", "run"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert said[0].split() == ["round", "updates", "accuracy", "AUC", "loss", "seconds"]
+    assert [line.split()[:2] for line in said[1:4]] == [["1", "3"], ["2", "3"], ["3", "3"]]
+    assert said[4].startswith("3 institutions, 3 rounds, ")
+    assert said[-1] == "model in run/model; try: befl predict run/model DATA.csv"
+    assert run(["predict", "run/model", "data/north.csv"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 61
+    assert [each["round"] for each in json.loads((place / "run/rounds.json").read_text())] == [1, 2, 3]
+
+
+def test_a_split_as_json_is_what_python_gives(place, capsys):
+    arguments = ["--data", "all.csv", "--split", "iid", "--institutions", "3", "--seed", "4"]
+    assert run(["simulate", "TASK.toml", *arguments, "--id", "00112233aabbccdd", "--format", "json"]) == 0
+    said = json.loads(capsys.readouterr().out)
+    made = simulate(
+        "TASK.toml", data="all.csv", split="iid", institutions=3, seed=4, id="00112233aabbccdd", output="kept"
+    )
+    assert (said["task"], said["model"], said["digest"]) == ("00112233aabbccdd", made.model, made.digest)
+    assert said["trainers"] == ["Part1MSP", "Part2MSP", "Part3MSP"]
+    assert sorted(path.name for path in (place / "kept/parts").iterdir()) == ["part1.csv", "part2.csv", "part3.csv"]
+
+
+def test_named_files_in_python(place):
+    made = simulate("TASK.toml", data={name: f"data/{name}.csv" for name in ("north", "east", "south")})
+    assert made.model == simulate("TASK.toml").model
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code"),
+    [
+        (["absent.toml"], 2, "BEFL-C-006"),
+        (["TASK.toml", "--data", "absent"], 2, "BEFL-C-101"),
+        (["TASK.toml", "--split", "iid"], 2, "BEFL-C-011"),
+        (["TASK.toml", "--data", "all.csv", "--institutions", "2"], 2, "BEFL-C-010"),
+        (["TASK.toml", "--data", "all.csv", "--id", "zz"], 2, "BEFL-C-004"),
+        (["TASK.toml", "--app", "absent.py"], 1, "BEFL-M-101"),
+    ],
+)
+def test_refusals(place, capsys, arguments, status, code):
+    assert run(["simulate", *arguments]) == status
+    said = capsys.readouterr()
+    assert said.err.startswith(f"{code}: ")
+    assert said.out == ""
