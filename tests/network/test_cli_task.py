@@ -9,7 +9,7 @@ import subprocess
 
 import pytest
 
-from befl.client import connect
+from befl.client import connect, simulate
 from befl.client.tasks import read_spec
 from befl.rules.layout import Tensor
 
@@ -65,6 +65,11 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         predicted = json.loads(befl("predict", folder, agents[1].rows, "--format", "json"))["predicted"]
         right = sum(row["disease"] == guess for row, guess in zip(rows, predicted, strict=True))
         assert right / len(rows) > 0.65, "it has learnt something"
+
+        rows_of = {each.org: each.rows for each in agents}
+        made = simulate(tmp_path / "cli.toml", data=rows_of, id=task)
+        assert made.model == record["model"], "the simulation makes the model of the network, bit for bit"
+        assert made.files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
 
         (folder / "card.md").write_text("# A better model\n")
         assert befl("model", "verify", folder, *network, "--as", "org2", status=1).startswith("BEFL-M-009")
