@@ -36,7 +36,7 @@ from befl.rules import spec as specs
 from befl.rules.aggregation import RULES
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
-from befl.rules.metrics import BINS, Counts
+from befl.rules.metrics.binary import BINS, Counts
 
 ROUNDS = 10
 TASK = """

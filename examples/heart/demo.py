@@ -32,7 +32,7 @@ from befl.rules.errors import BeflError
 from befl.rules.seeds import initial_seed, rows_seed, training_seed
 from befl.training import Trainer
 from befl.training.data import Table as Rows
-from befl.training.data import features, load, split
+from befl.training.data import load, problem, split
 from befl.training.metrics import auc
 
 HERE = Path(__file__).parent
@@ -190,8 +190,8 @@ def compare(console: Console, network: Path, consortium: client.Client, task: st
         for name in HOSPITALS
     }
     pooled = {side: together([parts[name][side] for name in HOSPITALS]) for side in (0, 1)}
-    with Trainer(app_of(spec.app.name), spec.app.settings, len(spec.data.classes)) as trainer, console.status("..."):
-        layout, start = trainer.init(len(features(spec.data)), initial_seed(spec))
+    with Trainer(app_of(spec.app.name), spec.app.settings, problem(spec.data)) as trainer, console.status("..."):
+        layout, start = trainer.init(initial_seed(spec))
 
         def learn(rows: Rows) -> Any:
             model = start

@@ -8,8 +8,9 @@ import pytest
 from befl.contracts.chaincode import CONTRACTS
 from befl.contracts.stub import create_composite_key, split_composite_key
 from befl.ledger import make_creator
-from befl.rules import artefact, canonical, codec, metrics
+from befl.rules import artefact, canonical, codec
 from befl.rules import view as views
+from befl.rules.metrics import METRICS, summary
 
 ANYBODY = make_creator("DeltaMSP")
 
@@ -170,8 +171,9 @@ def test_a_whole_task(consortium):
         before = [value + (2 * sum_ + total) // (2 * total) for value, sum_ in zip(before, exact, strict=True)]
         assert found["model"] == codec.digest(codec.model_bytes(np.array(before, dtype=np.int64)))
         assert found["dissent"] == {}
-        reports = {org: metrics.read_counts(c.counts(org)) for org in c.orgs}
-        assert found["metrics"] == metrics.summary(reports)
+        rule = METRICS["binary/1"]
+        reports = {org: rule.read_counts(c.counts(org), None) for org in c.orgs}
+        assert found["metrics"] == summary(rule, None, reports)
     assert c.round_record(1)["start"] == task["model"]
     assert c.round_record(2)["start"] == c.round_record(1)["model"]
 

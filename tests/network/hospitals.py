@@ -19,7 +19,7 @@ from befl.rules import codec
 from befl.rules.layout import read_layout
 from befl.rules.seeds import rows_seed, training_seed
 from befl.training import Trainer, builtin_apps
-from befl.training.data import load, split
+from befl.training.data import load, problem, split
 
 BEFL = (sys.executable, "-m", "befl.cli.main")
 
@@ -188,7 +188,7 @@ def undisturbed(client: Client, task: str, members: list[Hospital]) -> tuple[str
     layout = read_layout(view.record["layout"])
     rows = {each.msp_id: split(load(each.rows, spec.data), spec.data, rows_seed(task))[0] for each in members}
     updates: list[dict[str, str]] = []
-    with Trainer(app, spec.app.settings, len(spec.data.classes)) as trainer:
+    with Trainer(app, spec.app.settings, problem(spec.data)) as trainer:
         for number in range(1, view.record["round"] + 1):
             start, total, weight, round_updates = codec.to_float(model, bits), np.zeros(length, np.int64), 0, {}
             for msp_id, own in rows.items():

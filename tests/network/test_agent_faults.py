@@ -12,7 +12,7 @@ from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
-from befl.rules.metrics import BINS, Counts
+from befl.rules.metrics.binary import BINS, Counts
 
 from .hospitals import befl, hospitals, task_toml, undisturbed
 

@@ -37,6 +37,7 @@ def register(context: Context, task: dict[str, Any], last: dict[str, Any], data:
         "model": last["model"],
         "name": task["spec"]["name"],
         "round": last["round"],
+        "rules": task["rules"],
         "scheme": task["rules"]["scheme"],
         "task": task["id"],
         "txid": context.stub.get_tx_id(),

@@ -14,11 +14,11 @@ from befl.contracts.context import Context, Transaction, number_key, task_id, wh
 from befl.contracts.reading import current_record, deliveries, load, mode_of
 from befl.contracts.stub import create_composite_key
 from befl.rules import canonical, codec
-from befl.rules import metrics as counting
 from befl.rules.aggregation import RULES
 from befl.rules.aggregation.rule import MOST_WEIGHT
 from befl.rules.errors import BeflError
-from befl.rules.reader import milliseconds
+from befl.rules.metrics import METRICS, summary
+from befl.rules.reader import milliseconds, to_record
 from befl.rules.view import TaskView
 
 COLLECTION: Final = "updates"
@@ -85,9 +85,9 @@ def report(context: Context, task: str, number: str, model: str, counts: str) ->
     mode_of(view).check_report(view, msp_id, wanted)
     if len(model) != 64 or set(model) - set("0123456789abcdef"):
         raise BeflError("BEFL-T-008", "model: must be 64 hex digits")
-    counted = counting.read_counts(canonical.loads(counts))
+    counted = METRICS[view.record["rules"]["metrics"]].read_counts(canonical.loads(counts), view.spec.data)
     record = {
-        "counts": counting.counts_record(counted),
+        "counts": to_record(counted),
         "kind": "report",
         "model": model,
         "msp_id": msp_id,
@@ -160,11 +160,14 @@ def evaluate(context: Context, view: TaskView) -> dict[str, Any]:
     if most < view.spec.quorum or most == second:
         named = ", ".join(f"{msp_id}: {item['model'][:16]}" for msp_id, item in reports.items())
         raise BeflError("BEFL-M-008", f"round {record['round']} of task {view.id}: no model has a quorum ({named})")
+    rule = METRICS[view.record["rules"]["metrics"]]
     agreed = {
-        msp_id: counting.read_counts(item["counts"]) for msp_id, item in reports.items() if item["model"] == model
+        msp_id: rule.read_counts(item["counts"], view.spec.data)
+        for msp_id, item in reports.items()
+        if item["model"] == model
     }
     record["dissent"] = {msp_id: item["model"] for msp_id, item in reports.items() if item["model"] != model}
-    record["metrics"] = counting.summary(agreed)
+    record["metrics"] = summary(rule, view.spec.data, agreed)
     record["model"] = model
     record["state"] = "evaluated"
     _write(context, record)

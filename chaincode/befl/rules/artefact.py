@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from befl.rules import canonical, codec
 from befl.rules.layout import Tensor, read_layout
+from befl.rules.metrics import METRICS
 from befl.rules.schemes import SCHEMES
 
 MANIFEST: Final = "manifest.json"
@@ -65,7 +66,9 @@ def files(task: dict[str, Any], last: dict[str, Any], model: NDArray[np.int64]) 
     card = _card(task, last, app)
     made = {
         "model.safetensors": safetensors(layout, codec.to_float(model, task["spec"]["aggregation"]["scale_bits"])),
-        "preparation.json": canonical.dumps({"app": app, "befl": 1, "data": task["spec"]["data"]}),
+        "preparation.json": canonical.dumps(
+            {"app": app, "befl": 1, "data": task["spec"]["data"], "metrics": task["rules"]["metrics"]}
+        ),
         "card.json": canonical.dumps(card),
         "card.md": _markdown(card).encode(),
     }
@@ -99,7 +102,7 @@ def _card(task: dict[str, Any], last: dict[str, Any], app: dict[str, Any]) -> di
 
 
 def _markdown(card: dict[str, Any]) -> str:
-    pooled = card["metrics"]["pooled"]
+    pooled, rule = card["metrics"]["pooled"], METRICS[card["rules"]["metrics"]]
     name = _plain(card["name"])
     lines = [
         f"# {name}",
@@ -113,15 +116,14 @@ def _markdown(card: dict[str, Any]) -> str:
         "",
         "## Metrics on the institutions' held-back rows",
         "",
-        "| institution | rows | accuracy | AUC | loss |",
-        "|---|---:|---:|---:|---:|",
+        f"| institution | rows | {' | '.join(item.heading for item in rule.shown)} |",
+        f"|---|---:|{'---:|' * len(rule.shown)}",
     ]
     for msp_id, row in [*card["metrics"]["institutions"].items(), ("all together", pooled)]:
-        cells = (_ppm(row["accuracy_ppm"]), _ppm(row["auc_ppm"]), _ppm(row["loss_micro"]))
+        cells = (_ppm(row[item.key]) for item in rule.shown)
         lines.append(f"| {_plain(msp_id)} | {row['rows']} | {' | '.join(cells)} |")
-    if pooled["auc_bound_ppm"] is not None:
-        within = _ppm(pooled["auc_bound_ppm"] + 499)  # shown too wide rather than too narrow
-        lines += ["", f"The AUC is made from histograms: all together it is exact within {within}."]
+    if note := rule.note(pooled):
+        lines += ["", note]
     lines += [
         "",
         "## Contributors",
@@ -147,11 +149,12 @@ def _markdown(card: dict[str, Any]) -> str:
 
 
 def _ppm(value: int | None) -> str:
-    """Show millionths as a decimal with three places, rounded half up."""
+    """Show millionths as a decimal with three places, rounded half away from zero."""
     if value is None:
         return "-"
-    thousandths = (value + 500) // 1_000
-    return f"{thousandths // 1_000}.{thousandths % 1_000:03d}"
+    thousandths = (abs(value) + 500) // 1_000
+    sign = "-" if value < 0 and thousandths else ""
+    return f"{sign}{thousandths // 1_000}.{thousandths % 1_000:03d}"
 
 
 def _plain(text: str) -> str:

@@ -6,12 +6,14 @@ One dataclass a table of ``TASK.toml``; the reference page is made from them.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from decimal import Decimal
+from math import prod
 from typing import Any, Final
 
 from befl.rules import aggregation, canonical, modes, schemes
 from befl.rules.errors import BeflError
+from befl.rules.metrics import METRICS
 from befl.rules.names import MSP_ID
 from befl.rules.reader import (
     Boolean,
@@ -35,6 +37,7 @@ VERSION: Final = "task/1"
 
 MOST_INSTITUTIONS: Final = 128
 MOST_PARAMETERS: Final = 6_000_000
+MOST_ROW_VALUES: Final = 1_000_000
 MOST_SPEC_BYTES: Final = 200_000
 MOST_VALUE_BITS: Final = 30
 
@@ -111,13 +114,26 @@ class DataSpec:
     """``[data]``: what each institution's table must look like; the alias is mapped to a file by its agent."""
 
     alias: str = setting(_WORD, "the name under which each agent's configuration lists its own file")
-    label: str = setting(_NAME, "the column to predict")
+    label: str = setting(_NAME, "the column to predict; in an array file `y` stands for it")
+    form: str = setting(
+        Choice(("table", "array")), "a CSV file of columns, or a file of arrays (.npz, .safetensors)", default="table"
+    )
     columns: Mapping[str, Column] = setting(
-        Mapped(_ColumnParser(), 5_000, key=_NAME), "the columns to predict from, in order of their names"
+        Mapped(_ColumnParser(), 5_000, key=_NAME), "table: the columns to predict from, in order of names", default={}
     )
+    shape: tuple[int, ...] = setting(
+        Sequence(Integer(1, 10_000), 0, 3), "array: the shape of one row of `x`, such as [1, 28, 28]", default=()
+    )
+    centre: str = setting(DecimalText("-1e15", "1e15"), "array: subtracted from every value first", default="0")
+    spread: str = setting(DecimalText("1e-15", "1e15"), "array: every value is divided by it", default="1")
+    target: str = setting(Choice(("class", "number")), "what the label is", default="class")
     classes: tuple[str, ...] = setting(
-        Sequence(_CELL, 2, 2, unique=True), "the label's values; the second is the positive class", default=("0", "1")
+        Sequence(_CELL, 2, 1_000, unique=True),
+        "class: the label's values; of two the second is the positive class",
+        default=("0", "1"),
     )
+    label_centre: str = setting(DecimalText("-1e15", "1e15"), "number: subtracted from the label", default="0")
+    label_spread: str = setting(DecimalText("1e-15", "1e15"), "number: the label is divided by it", default="1")
     held_back: int = setting(
         Integer(1, 90),
         "per cent of the rows kept for evaluation, by hash of row number and the task's seed",
@@ -125,11 +141,29 @@ class DataSpec:
     )
 
     def check(self, where: str) -> None:
-        """Refuse an empty table and a label among the columns."""
-        if not self.columns:
+        """Refuse what the form or the target has no use for, an empty table, and a label among the columns."""
+        if self.form == "table" and not self.columns:
             raise refuse(f"{where}.columns", "a table of at least one column", {})
         if self.label in self.columns:
             raise refuse(f"{where}.columns", "without the label", self.label)
+        if self.form == "array" and not self.shape:
+            raise refuse(f"{where}.shape", "the shape of one row, such as [1, 28, 28]", [])
+        if prod(self.shape) > MOST_ROW_VALUES:
+            raise refuse(f"{where}.shape", f"of at most {MOST_ROW_VALUES} values", prod(self.shape))
+        of_form = ("shape", "centre", "spread") if self.form == "table" else ("columns",)
+        of_target = ("label_centre", "label_spread") if self.target == "class" else ("classes",)
+        defaults = {field.name: field.default for field in fields(self)} | {"columns": {}}
+        for name in (*of_form, *of_target):
+            if getattr(self, name) != defaults[name]:
+                what = f'form = "{self.form}" and target = "{self.target}"'
+                raise BeflError("BEFL-C-002", f"{where}.{name}: has no meaning with {what}")
+
+    @property
+    def metrics(self) -> str:
+        """The rule of metrics that fits what is predicted."""
+        if self.target == "number":
+            return "regression"
+        return "binary" if len(self.classes) == 2 else "multiclass"
 
 
 @dataclass(frozen=True)
@@ -233,7 +267,7 @@ class TaskSpec:
             "aggregation": aggregation.RULES.newest(self.aggregation.rule),
             "scheme": schemes.SCHEMES.newest(self.privacy.scheme),
             "draw": "draw/1",
-            "metrics": "binary/1",
+            "metrics": METRICS.newest(self.data.metrics),
         }
 
 

@@ -73,6 +73,11 @@ class TrainingTable:
 
     python: str = setting(Text(most=1_000), "the Python interpreter with torch; empty for the agent's own", default="")
     threads: int = setting(Integer(1, 1024), "threads of the training process", default=1)
+    device: str = setting(
+        Choice(("cpu", "cuda", "auto")),
+        'where torch computes; "auto" takes a GPU when there is one; only a processor gives the same bytes again',
+        default="cpu",
+    )
     timeout: int = setting(Integer(1, 7 * 86_400), "seconds that one call of the app may take", default=3_600)
 
 

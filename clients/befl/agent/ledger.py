@@ -12,8 +12,8 @@ from befl.rules import spec as specs
 from befl.rules import view as views
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
-from befl.rules.metrics import Counts, counts_record
 from befl.rules.parameters import Parameters, to_json
+from befl.rules.reader import to_record
 from befl.rules.view import TaskView
 
 _PAGE: Final = "100"
@@ -99,9 +99,9 @@ class Ledger:
         """Close a round."""
         return self._submit("RoundContract:Close", task, str(number))
 
-    def report(self, task: str, number: int, model: str, counts: Counts) -> Receipt:
-        """Report the new model's hash and counts on held-back rows."""
-        counted = canonical.dumps(counts_record(counts)).decode()
+    def report(self, task: str, number: int, model: str, counts: Any) -> Receipt:
+        """Report the new model's hash and what was counted on held-back rows, as the task's rule of metrics has it."""
+        counted = canonical.dumps(to_record(counts)).decode()
         return self._submit("RoundContract:Report", task, str(number), model, counted)
 
     def finish(self, task: str, model: bytes) -> Receipt:

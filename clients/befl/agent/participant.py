@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,13 +11,13 @@ from befl.agent.config import AgentConfig
 from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, read_layout
-from befl.rules.metrics import Counts, read_counts
+from befl.rules.metrics import METRICS
 from befl.rules.seeds import rows_seed, training_seed
 from befl.rules.spec import TaskSpec
 from befl.rules.view import TaskView
 from befl.training import AppCode, Trainer, builtin_apps
-from befl.training.data import features, load, split
-from befl.training.metrics import counts
+from befl.training.data import load, problem, split
+from befl.training.metrics import COUNTING
 
 
 class AppParticipant:
@@ -70,11 +70,12 @@ class AppParticipant:
         change = trained.astype(np.float64) - start.astype(np.float64)
         return len(self._train.y), codec.encode(change, rule.scale_bits, rule.clip)
 
-    def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Counts:
+    def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Any:
         """Count on the held-back rows what an integer model predicts."""
         values = codec.to_float(model, view.spec.aggregation.scale_bits)
         found = self._trainer.predict(self._layout, values, self._evaluate.x)
-        return read_counts(counts(found, self._evaluate.y))
+        rule = view.record["rules"]["metrics"]
+        return METRICS[rule].read_counts(COUNTING[rule](found, self._evaluate.y), view.spec.data)
 
     def interrupt(self) -> None:
         """Kill the child process; a call that waits for it in another thread raises ``BEFL-M-105``."""
@@ -105,10 +106,11 @@ def _own_trainer(config: AgentConfig, view: TaskView) -> Trainer:
     return Trainer(
         app,
         view.spec.app.settings,
-        len(view.spec.data.classes),
+        problem(view.spec.data),
         python=config.training.python or None,
         threads=config.training.threads,
         timeout=config.training.timeout,
+        device=config.training.device,
     )
 
 
@@ -135,6 +137,6 @@ def initial_model(
         The initial parameters.
     """
     app = app_of(spec.app.name)
-    with Trainer(app, spec.app.settings, len(spec.data.classes), python=python) as trainer:
-        layout, values = trainer.init(len(features(spec.data)), seed)
+    with Trainer(app, spec.app.settings, problem(spec.data), python=python) as trainer:
+        layout, values = trainer.init(seed)
     return app.digest, layout, values

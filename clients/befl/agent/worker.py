@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,6 @@ from befl.operations.logs import APP_WORDS, for_log
 from befl.operations.watch import AgentWatch
 from befl.rules import artefact, codec
 from befl.rules.errors import CODES, BeflError
-from befl.rules.metrics import Counts
 from befl.rules.modes import MODES
 from befl.rules.modes.mode import Step
 from befl.rules.view import TaskView
@@ -39,7 +38,7 @@ class Participant(Protocol):
     def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
         """Return weight and update of a round that starts from ``model``."""
 
-    def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Counts:
+    def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Any:
         """Count on the held-back rows."""
 
     def interrupt(self) -> None:

@@ -12,6 +12,8 @@ from typing import Any
 
 import click
 
+from befl.rules.metrics import METRICS
+
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
 )
@@ -98,6 +100,11 @@ def table(headings: tuple[str, ...], rows: list[tuple[Any, ...]], *, right: froz
         return "  ".join(padded).rstrip()
 
     return "\n".join(line(row) for row in cells)
+
+
+def measured(rule: str, metrics: dict[str, int | None] | None) -> list[tuple[str, str]]:
+    """Return heading and text of each metric that a rule of metrics shows."""
+    return [(each.heading, ppm(metrics[each.key]) if metrics else "-") for each in METRICS[rule].shown]
 
 
 def ppm(value: int | None) -> str:

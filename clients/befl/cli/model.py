@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import connected, emit, format_option, ppm, table
+from befl.cli.common import connected, emit, format_option, measured, table
 
 if TYPE_CHECKING:
     from befl.client import Client
@@ -27,15 +27,14 @@ def list_models(client: Client, form: str) -> None:
         client.models.list(),
         form,
         lambda records: table(
-            ("task", "name", "rounds", "institutions", "accuracy", "AUC", "privacy", "digest"),
+            ("task", "name", "rounds", "institutions", "metrics", "privacy", "digest"),
             [
                 (
                     record["task"],
                     record["name"],
                     record["round"],
                     len(record["contributors"]),
-                    ppm(record["metrics"]["accuracy_ppm"]),
-                    ppm(record["metrics"]["auc_ppm"]),
+                    ", ".join(" ".join(item) for item in measured(record["rules"]["metrics"], record["metrics"])),
                     record["scheme"],
                     record["digest"][:16],
                 )

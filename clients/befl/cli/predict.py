@@ -28,7 +28,7 @@ from befl.rules.errors import BeflError
 def predict(
     model: Path, data: Path, output: Path | None, form: str | None, app: Path | None, python: str | None
 ) -> None:
-    """Predict each row of the CSV file DATA with the model folder MODEL.
+    """Predict each row of the file DATA with the model folder MODEL.
 
     The columns are those that the model's task declared; the label is not needed. Needs no network.
     """
@@ -49,7 +49,10 @@ def _lines(made: Predictions) -> list[list[str]]:
     rows = zip(made.probabilities, made.predicted, strict=True)
     return [
         header,
-        *([str(number), *(f"{value:.6f}" for value in row), name] for number, (row, name) in enumerate(rows, start=1)),
+        *(
+            [str(number), *(f"{value:.6f}" for value in row), name if isinstance(name, str) else f"{name:.7g}"]
+            for number, (row, name) in enumerate(rows, start=1)
+        ),
     ]
 
 
@@ -68,9 +71,8 @@ def _csv(made: Predictions) -> str:
 
 
 def _json(made: Predictions) -> str:
-    value = {
-        "classes": list(made.classes),
-        "predicted": made.predicted,
-        "probabilities": [[round(float(value), 6) for value in row] for row in made.probabilities],
-    }
+    value: dict[str, object] = {"predicted": made.predicted}
+    if made.classes:
+        probabilities = [[round(float(value), 6) for value in row] for row in made.probabilities]
+        value = {"classes": list(made.classes), **value, "probabilities": probabilities}
     return json.dumps(value, indent=2) + "\n"

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import emit, format_option, ppm
+from befl.cli.common import emit, format_option, measured
 
 if TYPE_CHECKING:
     from befl.client.simulation import Round, Simulation
@@ -81,19 +81,14 @@ class _Lines:
         self.began = False
 
     def say(self, done: Round) -> None:
+        pooled = done.record["metrics"]["pooled"] if "metrics" in done.record else None
+        shown = measured(done.metrics, pooled)
         if not self.began:
-            click.echo(f"{'round':>5}  {'updates':>7}  {'accuracy':>8}  {'AUC':>6}  {'loss':>6}  {'seconds':>7}")
+            click.echo("  ".join(["round", "updates", *(f"{heading:>8}" for heading, _ in shown), "seconds"]))
             self.began = True
-        record = done.record
+        cells = [f"{text:>8}" for _, text in shown] if pooled else ["void: too few updates"]
         seconds = f"{sum(done.seconds.values()):7.2f}"
-        if record["state"] == "void":
-            click.echo(f"{done.number:>5}  {len(record['updates']):>7}  {'void: too few updates':<24}  {seconds}")
-            return
-        pooled = record["metrics"]["pooled"]
-        cells = [
-            f"{ppm(pooled[name]):>{width}}" for name, width in (("accuracy_ppm", 8), ("auc_ppm", 6), ("loss_micro", 6))
-        ]
-        click.echo(f"{done.number:>5}  {len(record['updates']):>7}  {'  '.join(cells)}  {seconds}")
+        click.echo("  ".join([f"{done.number:>5}", f"{len(done.record['updates']):>7}", *cells, seconds]))
 
 
 def _plain(made: Simulation) -> dict[str, object]:

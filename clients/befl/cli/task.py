@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import connected, emit, format_option, moment, plain, ppm, table
+from befl.cli.common import connected, emit, format_option, measured, moment, plain, table
 
 if TYPE_CHECKING:
     from befl.client import Client
@@ -121,6 +121,7 @@ def cancel(client: Client, id: str, reason: str, form: str) -> None:  # noqa: A0
 
 def _page(view: TaskView, rounds: Any) -> str:
     spec, record = view.spec, view.record
+    rule = record["rules"]["metrics"]
     lines = [
         f"task {view.id}: {spec.name}",
         f"  state      {view.state}" + (f" ({record['reason']})" if "reason" in record else ""),
@@ -134,14 +135,14 @@ def _page(view: TaskView, rounds: Any) -> str:
         f"  waits for  {_waits(view)}",
         "",
         table(
-            ("round", "state", "updates", "seconds", "accuracy", "AUC", "loss"),
+            ("round", "state", "updates", "seconds", *(heading for heading, _ in measured(rule, None))),
             [
                 (
                     each.number,
                     each.state,
                     len(each.delivered),
                     f"{(each.closed_ms - each.opened_ms) / 1000:.1f}" if each.closed_ms else None,
-                    *(ppm(each.metrics[name]) if each.metrics else None for name in _METRICS),
+                    *(text for _, text in measured(rule, each.metrics)),
                 )
                 for each in rounds
             ],
@@ -149,9 +150,6 @@ def _page(view: TaskView, rounds: Any) -> str:
         ),
     ]
     return "\n".join(lines)
-
-
-_METRICS = ("accuracy_ppm", "auc_ppm", "loss_micro")
 
 
 def _waits(view: TaskView) -> str:

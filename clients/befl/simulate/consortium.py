@@ -30,7 +30,7 @@ from befl.rules.reader import milliseconds
 from befl.rules.seeds import initial_seed
 from befl.rules.spec import TaskSpec
 from befl.training import AppCode, Trainer
-from befl.training.data import features
+from befl.training.data import problem
 
 ISSUER: Final = "SimulationMSP"
 _BEGIN_MS: Final = 1_700_000_000_000
@@ -47,12 +47,15 @@ class Round:
         From 1.
     record : dict
         Its record on the ledger.
+    metrics : str
+        The task's rule of metrics.
     seconds : dict of str to float
         What it took really, by kind of step, all institutions one after another.
     """
 
     number: int
     record: dict[str, Any]
+    metrics: str
     seconds: dict[str, float]
 
 
@@ -131,7 +134,7 @@ def simulate(
     code = app or app_of(spec.app.name)
     with (
         tempfile.TemporaryDirectory(prefix="befl-simulation-") as folder,
-        Trainer(code, spec.app.settings, len(spec.data.classes), python=python, threads=threads) as trainer,
+        Trainer(code, spec.app.settings, problem(spec.data), python=python, threads=threads) as trainer,
     ):
         trainer.check()
         consortium = _Consortium(spec, names, Path(folder), code, trainer, progress)
@@ -244,7 +247,7 @@ class _Consortium:
         )
 
     def _initial(self) -> tuple[Any, Any]:
-        return self._trainer.init(len(features(self._spec.data)), initial_seed(self._spec))
+        return self._trainer.init(initial_seed(self._spec))
 
     def _worker(self, msp_id: str, path: Path, task: str, digest: str) -> Worker:
         store = Store(self._folder / msp_id)
@@ -274,7 +277,8 @@ class _Consortium:
         ended = current.number - (current.state in ("open", "closed")) if current else 0
         while len(self._rounds) < ended:
             number = len(self._rounds) + 1
-            self._rounds.append(Round(number, auditor.round(task, number)["round"], dict(self._watch.spent)))
+            record, spent = auditor.round(task, number)["round"], dict(self._watch.spent)
+            self._rounds.append(Round(number, record, self._spec.rules()["metrics"], spent))
             self._watch.spent.clear()
             self._progress(self._rounds[-1])
 

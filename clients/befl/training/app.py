@@ -3,12 +3,15 @@
 ``app.py`` has three functions, on numpy arrays of float32 (``model`` is a dict of name to array):
 
 - ``init(settings, problem, seed) -> model``: the initial parameters;
-- ``train(model, x, y, settings, seed) -> model``: one round on one institution's rows, the new parameters;
-- ``predict(model, x, settings) -> predictions``: for classes probabilities, shape (rows, classes).
+- ``train(model, x, y, settings, problem, seed) -> model``: one round on one institution's rows, the new parameters;
+- ``predict(model, x, settings, problem) -> predictions``: for classes probabilities, shape (rows, classes); for a
+  number the prepared number, shape (rows, 1).
 
-It may have ``check(settings)``, which raises ``ValueError`` for settings it does not take. ``settings`` is the task's
-``[app.settings]``; decimals arrive as text. Other Python files of the folder can be imported by it. What an app may use
-besides is what the interpreter of the agent's ``[training]`` table has installed.
+It may have ``check(settings, problem)``, which raises ``ValueError`` for settings it does not take. ``settings`` is the
+task's ``[app.settings]``; decimals arrive as text. ``problem`` is ``{"shape": [...], "outputs": n, "kind": "class" or
+"number", "device": "cpu", "cuda" or "auto"}``. A ``train`` with a parameter ``correction`` can take part in SCAFFOLD.
+Other Python files of the folder can be imported. What an app may use besides is what the interpreter of the agent's
+``[training]`` table has installed; most apps need no more than a torch module, see ``apps/loop.py``.
 
 An app travels as an archive (POSIX ustar, not compressed: the same files give the same bytes on every machine). The
 SHA-256 of the archive is the app's digest: what a task names and an operator approves.
@@ -27,13 +30,14 @@ from pathlib import Path
 from typing import Final, Self
 
 from befl.rules.errors import BeflError
-from befl.rules.reader import Integer, Text, parse_toml, read, setting
+from befl.rules.reader import Choice, Integer, Text, parse_toml, read, setting
 
 ENTRY: Final = "app.py"
 MANIFEST: Final = "app.toml"
 MOST_BYTES: Final = 4 * 2**20
 MOST_FILES: Final = 100
 _BUILTIN: Final = Path(__file__).parent / "apps"
+_LOOP: Final = _BUILTIN / "loop.py"
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
 
 
@@ -47,6 +51,11 @@ class AppManifest:
         "what tasks call the app",
     )
     about: str = setting(Text(most=500), "what it does, one line", default="")
+    loop: str = setting(
+        Choice(("none", "torch")),
+        '"torch": befl\'s training loop for torch modules is put into the archive as `loop.py`',
+        default="none",
+    )
 
 
 @dataclass(frozen=True)
@@ -97,7 +106,9 @@ def read_app(path: Path) -> AppCode:
     try:
         if path.is_dir():
             found = {each.name: each for each in sorted(path.iterdir()) if not each.name.startswith((".", "__"))}
-            return _checked({name: _read(each) for name, each in found.items()}, str(path))
+            files = {name: _read(each) for name, each in found.items()}
+            wants_loop = MANIFEST in files and _manifest(files).loop == "torch"
+            return _checked({_LOOP.name: _LOOP.read_bytes(), **files} if wants_loop else files, str(path))
         content = _read(path)
     except OSError as error:
         raise BeflError("BEFL-M-101", f"app {path}: {error.strerror or type(error).__name__}") from None
@@ -135,7 +146,7 @@ def open_archive(content: bytes, what: str = "the archive") -> AppCode:
 @cache
 def builtin_apps() -> dict[str, AppCode]:
     """Return the apps that come with befl, by name."""
-    found = [read_app(path) for path in sorted(_BUILTIN.glob("[a-z]*.py"))]
+    found = [read_app(path.parent) for path in sorted(_BUILTIN.glob(f"*/{MANIFEST}"))]
     return {app.name: app for app in found}
 
 
@@ -163,8 +174,11 @@ def _checked(files: Mapping[str, bytes], what: str) -> AppCode:
         raise _refuse(what, f"has no {missing[0]}")
     if sum(map(len, files.values())) > MOST_BYTES or len(files) > MOST_FILES:
         raise _refuse(what, f"more than {MOST_BYTES} bytes or {MOST_FILES} files")
-    manifest = read(AppManifest, parse_toml(files[MANIFEST], MANIFEST))
-    return AppCode(manifest.name, dict(files))
+    return AppCode(_manifest(files).name, dict(files))
+
+
+def _manifest(files: Mapping[str, bytes]) -> AppManifest:
+    return read(AppManifest, parse_toml(files[MANIFEST], MANIFEST))
 
 
 def _refuse(what: str, why: str) -> BeflError:

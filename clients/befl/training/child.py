@@ -11,6 +11,7 @@ import ctypes
 import importlib
 import importlib.abc
 import importlib.util
+import inspect
 import os
 import random
 import signal
@@ -57,13 +58,14 @@ class _Session:
         self.threads = threads
         self.app: dict[str, Any] = {}
         self.settings: dict[str, Any] = {}
+        self.problem: dict[str, Any] = {}
         self.x: Any = None
         self.y: Any = None
 
     def load(self, header: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         """Run the app's file and let it check its settings; torch comes first where the app mentions it."""
         files = {name: array.tobytes() for name, array in arrays.items()}
-        self.settings = header["settings"]
+        self.settings, self.problem = header["settings"], header["problem"]
         sys.meta_path.insert(0, _Finder(files))
         try:
             if any(b"torch" in source for source in files.values()):
@@ -76,7 +78,7 @@ class _Session:
             raise _RefusalError("load", f"the app has no function {', '.join(missing)}")
         if callable(self.app.get("check")):
             try:
-                self.app["check"](dict(self.settings))
+                self.app["check"](*self._asked())
             except BaseException as error:  # noqa: BLE001 - as above
                 raise _RefusalError(
                     "settings", str(error) if isinstance(error, ValueError) else _last_line(error)
@@ -92,34 +94,40 @@ class _Session:
     def init(self, header: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         """Make the initial model."""
         del arrays
-        return self._call(
-            "init", header["seed"], dict(self.settings), header["features"], header["classes"], header["seed"]
-        )
+        return self._call("init", header["seed"], *self._asked(), header["seed"])
 
     def train(self, header: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         """Train one round; the app gets copies, so that one round cannot leak into the next through its arguments."""
-        model = {name: array.copy() for name, array in arrays.items()}
-        return self._call(
-            "train", header["seed"], model, self.x.copy(), self.y.copy(), dict(self.settings), header["seed"]
-        )
+        copies = {name: array.copy() for name, array in arrays.items()}
+        model = {name: array for name, array in copies.items() if not name.startswith(" ")}
+        correction = {name[1:]: array for name, array in copies.items() if name.startswith(" ")}
+        more: dict[str, Any] = {}
+        if correction:
+            if "correction" not in inspect.signature(self.app["train"]).parameters:
+                raise _RefusalError("settings", "its train takes no correction, which the rule scaffold gives")
+            more["correction"] = correction
+        rows = self.x.copy(), self.y.copy()
+        return self._call("train", header["seed"], model, *rows, *self._asked(), header["seed"], **more)
 
     def predict(self, header: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
         """Predict rows; the last array is the rows, the others are the model."""
         del header
         *model, (_, x) = arrays.items()
-        return self._call(
-            "predict", 0, {name: array.copy() for name, array in model}, x.copy(), dict(self.settings), whole=True
-        )
+        return self._call("predict", 0, {name: array.copy() for name, array in model}, x.copy(), *self._asked())
 
-    def _call(self, name: str, seed: int, *arguments: Any, whole: bool = False) -> dict[str, Any]:
+    def _asked(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Return copies of settings and problem."""
+        return dict(self.settings), dict(self.problem)
+
+    def _call(self, name: str, seed: int, *arguments: Any, **more: Any) -> dict[str, Any]:
         _settle(seed)
         try:
-            result = self.app[name](*arguments)
+            result = self.app[name](*arguments, **more)
         except BaseException as error:  # noqa: BLE001 - whatever the app does
             traceback.print_exc()
             raise _RefusalError("raised", f"{name}: {_last_line(error)}") from None
-        if whole:
-            result = {"probabilities": result}
+        if name == "predict":
+            result = {"predictions": result}
         if not isinstance(result, dict):
             raise _RefusalError("result", f"{name} returned {type(result).__name__}, not a dict of arrays")
         return {str(key): _array(value, f"{name}: {key}") for key, value in result.items()}

@@ -1,7 +1,8 @@
-"""An institution's table: from a CSV file to numbers, as the task's ``[data]`` table says.
+"""An institution's rows: from a file to numbers, as the task's ``[data]`` table says.
 
-The file is text with a header, separated by commas, UTF-8, quoted as RFC 4180 says. Preparation is agreed in the task
-and depends on nothing but the declaration, so that every institution makes the same features from the same cells:
+A table is text with a header, separated by commas, UTF-8, quoted as RFC 4180 says; arrays are read by ``arrays.py``.
+Preparation is agreed in the task and depends on nothing but the declaration, so that every institution makes the same
+features from the same cells:
 
 - a number becomes ``(value - centre) / spread`` and, beside it, a feature that is 1 where the value is missing (the
   first is 0 there, so the centre stands in); the second exists even where nothing is missing;
@@ -22,13 +23,15 @@ import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from befl.rules.errors import BeflError
 from befl.rules.spec import Column, DataSpec
+from befl.training import arrays
+from befl.training.problem import Problem
 
 MOST_FILE_BYTES: Final = 512 * 2**20
 MOST_CELLS: Final = 2 * 10**8
@@ -44,16 +47,16 @@ class Table:
 
     Parameters
     ----------
-    x : ndarray of float32, shape (rows, features)
+    x : ndarray of float32, shape (rows, features), or (rows, *shape) of an array
         Features in the order of :func:`features`; read-only.
-    y : ndarray of int64, shape (rows,)
-        Index of the class; empty when the table was read without its label. Read-only.
+    y : ndarray of int64 or float32, shape (rows,)
+        Index of the class, or the prepared number; empty when the rows were read without their label. Read-only.
     digest : str
         SHA-256 of the file's bytes, hexadecimal.
     """
 
     x: NDArray[np.float32]
-    y: NDArray[np.int64]
+    y: NDArray[Any]
     digest: str
 
     def __post_init__(self) -> None:
@@ -63,6 +66,12 @@ class Table:
     def take(self, mask: NDArray[np.bool_]) -> Table:
         """Return the rows that the mask selects."""
         return Table(self.x[mask], self.y[mask] if len(self.y) else self.y.copy(), self.digest)
+
+
+def problem(spec: DataSpec) -> Problem:
+    """Say what an app learns from such data."""
+    shape = (len(features(spec)),) if spec.form == "table" else spec.shape
+    return Problem(shape, 1, "number") if spec.target == "number" else Problem(shape, len(spec.classes), "class")
 
 
 def features(spec: DataSpec) -> list[str]:
@@ -109,6 +118,14 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
             "Give the institution's agent a file with more rows.",
         )
     train = table.take(~mask)
+    if spec.target == "number":
+        if train.y.min() == train.y.max():
+            raise BeflError(
+                "BEFL-C-110",
+                f'data "{spec.alias}": every training row has the same {spec.label}',
+                "A model cannot learn a difference that the rows do not show; check the label's column.",
+            )
+        return train, table.take(mask)
     present = sorted({spec.classes[index] for index in train.y})
     if len(present) < 2:
         raise BeflError(
@@ -120,7 +137,7 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
 
 
 def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:
-    """Read a CSV file and prepare it.
+    """Read a file and prepare it.
 
     Parameters
     ----------
@@ -139,6 +156,9 @@ def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:
         header) and column.
     """
     content = _read(path)
+    if spec.form == "array":
+        x, y = arrays.read(content, path, spec, labelled=labelled)
+        return Table(x, y, hashlib.sha256(content).hexdigest())
     rows = _rows(content, path)
     header = _header(rows, path)
     wanted = [*spec.columns, *([spec.label] if labelled else [])]
@@ -158,7 +178,8 @@ def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:
     if count == 0:
         raise BeflError("BEFL-C-104", f"{path}: a header and no rows")
     made = [_prepare(texts, name, spec.columns[name], path) for name, texts in zip(spec.columns, cells, strict=False)]
-    y = _labels(cells[-1], spec, path) if labelled else np.zeros(0, np.int64)
+    read_labels = _labels if spec.target == "class" else _numbers
+    y = read_labels(cells[-1], spec, path) if labelled else np.zeros(0, np.int64)
     return Table(np.concatenate(made, axis=1), y, hashlib.sha256(content).hexdigest())
 
 
@@ -289,6 +310,20 @@ def _labels(texts: list[str], spec: DataSpec, path: Path) -> NDArray[np.int64]:
             )
         y[row] = index
     return y
+
+
+def _numbers(texts: list[str], spec: DataSpec, path: Path) -> NDArray[np.float32]:
+    """Return the prepared label; a label that is not known is refused, as a class would be."""
+    column = Column("number", centre=spec.label_centre, spread=spec.label_spread, missing=())
+    made = _prepare_number(texts, spec.label, column, path)
+    absent = np.flatnonzero(made[:, 1])
+    if len(absent):
+        raise BeflError(
+            "BEFL-C-109",
+            f"{path}: row {int(absent[0]) + 1}, label {spec.label}: nothing",
+            "Rows whose label is not known cannot be trained on: leave them out of the file.",
+        )
+    return made[:, 0].copy()
 
 
 def _cell(text: str) -> str:

@@ -14,10 +14,12 @@ from befl.rules import canonical
 from befl.rules.artefact import MANIFEST
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, read_layout
+from befl.rules.metrics import METRICS
 from befl.rules.reader import read
 from befl.rules.spec import DataSpec
-from befl.training import data
 from befl.training.app import AppCode, builtin_apps
+from befl.training.data import Table, load, problem
+from befl.training.metrics import COUNTING
 from befl.training.trainer import Trainer
 
 WEIGHTS: Final = "model.safetensors"
@@ -31,17 +33,22 @@ class Predictions:
     Parameters
     ----------
     classes : tuple of str
-        The label's values.
+        The label's values; empty when it is a number.
     probabilities : ndarray of float32, shape (rows, classes)
         Probability of each class.
+    numbers : ndarray of float64, shape (rows,)
+        The number of each row, in the label's units; empty when there are classes.
     """
 
     classes: tuple[str, ...]
     probabilities: NDArray[np.float32]
+    numbers: NDArray[np.float64]
 
     @property
-    def predicted(self) -> list[str]:
-        """The most probable class of each row."""
+    def predicted(self) -> list[str] | list[float]:
+        """The most probable class of each row, or its number."""
+        if not self.classes:
+            return [float(value) for value in self.numbers]
         return [self.classes[index] for index in self.probabilities.argmax(axis=1)]
 
 
@@ -61,6 +68,8 @@ class Model:
         Names and shapes of its tensors.
     vector : ndarray of float32, shape (n,)
         The tensors one after another.
+    metrics_rule : str
+        The rule of metrics, such as ``binary/1``.
     digest : str
         SHA-256 of the manifest, which the ledger records.
     """
@@ -71,10 +80,11 @@ class Model:
     data: DataSpec
     layout: tuple[Tensor, ...]
     vector: NDArray[np.float32]
+    metrics_rule: str
     digest: str
 
     def predict(self, path: Path, *, app: AppCode | None = None, python: str | None = None) -> Predictions:
-        """Predict each row of a CSV file; the label's column need not be there and is not read.
+        """Predict each row of a file; the label need not be there and is not read.
 
         Parameters
         ----------
@@ -92,10 +102,27 @@ class Model:
             ``BEFL-M-101`` to ``BEFL-M-107`` the app fails.
         """
         code = self._app(app)
-        table = data.load(path, self.data, labelled=False)
-        with Trainer(code, self.settings, len(self.data.classes), python=python) as trainer:
-            probabilities = trainer.predict(self.layout, self.vector, table.x)
-        return Predictions(self.data.classes, probabilities)
+        found = self._run(load(path, self.data, labelled=False), code, python)
+        if self.data.target == "class":
+            return Predictions(self.data.classes, found, np.zeros(0))
+        numbers = found[:, 0].astype(np.float64) * float(self.data.label_spread) + float(self.data.label_centre)
+        return Predictions((), np.zeros((len(found), 0), np.float32), numbers)
+
+    def evaluate(self, path: Path, *, app: AppCode | None = None, python: str | None = None) -> dict[str, int | None]:
+        """Return the metrics of the model on all rows of a labelled file, counted as an institution counts.
+
+        On the rows that an institution held back these are exactly what the card says of it. Parameters and errors as
+        for :meth:`predict`, and ``BEFL-C-109`` for labels.
+        """
+        code, rule = self._app(app), METRICS[self.metrics_rule]
+        table = load(path, self.data)
+        found = self._run(table, code, python)
+        counts = rule.read_counts(COUNTING[self.metrics_rule](found, table.y), self.data)
+        return rule.metrics(counts, self.data)
+
+    def _run(self, table: Table, code: AppCode, python: str | None) -> NDArray[np.float32]:
+        with Trainer(code, self.settings, problem(self.data), python=python) as trainer:
+            return trainer.predict(self.layout, self.vector, table.x)
 
     def _app(self, given: AppCode | None) -> AppCode:
         found = given or builtin_apps().get(self.app_name)
@@ -148,6 +175,7 @@ def load_model(folder: Path) -> Model:
             data=spec,
             layout=layout,
             vector=vector,
+            metrics_rule=str(preparation["metrics"]),
             digest=hashlib.sha256(manifest).hexdigest(),
         )
     except (BeflError, KeyError, TypeError, ValueError) as error:
@@ -155,18 +183,18 @@ def load_model(folder: Path) -> Model:
 
 
 def _tensors(content: bytes) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
-    """Read the tensors ; their order is of no account, for an app takes them by name."""
+    """Read the tensors; their order is of no account, for an app takes them by name."""
     try:
         from safetensors import SafetensorError  # noqa: PLC0415 - comes with befl[train]
-        from safetensors.numpy import load  # noqa: PLC0415 - as above
+        from safetensors import numpy as arrays  # noqa: PLC0415 - as above
     except ImportError:
         raise BeflError("BEFL-M-101", "the safetensors library is not installed", "pip install 'befl[train]'") from None
     try:
-        arrays = load(content)
+        found = arrays.load(content)
     except SafetensorError as error:
         raise ValueError(str(error)) from None
-    layout = read_layout([{"name": name, "shape": list(array.shape)} for name, array in arrays.items()])
-    return layout, np.concatenate([array.astype(np.float32).reshape(-1) for array in arrays.values()])
+    layout = read_layout([{"name": name, "shape": list(array.shape)} for name, array in found.items()])
+    return layout, np.concatenate([array.astype(np.float32).reshape(-1) for array in found.values()])
 
 
 def _read(folder: Path, name: str) -> bytes:

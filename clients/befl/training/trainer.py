@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import collections
 import contextlib
+import dataclasses
 import logging
 import os
 import queue
@@ -27,6 +28,7 @@ from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, length, read_layout
 from befl.training import wire
 from befl.training.app import AppCode
+from befl.training.problem import Problem
 
 _LOG: Final = logging.getLogger(__name__)
 _CHILD: Final = Path(__file__).with_name("child.py")
@@ -58,14 +60,16 @@ class Trainer:
         What runs. Nobody is asked here: the caller has compared the digest with the operator's approval.
     settings : mapping
         The task's ``[app.settings]``.
-    classes : int
-        Number of classes.
+    problem : Problem
+        What is learned: the rows' shape, and what is predicted.
     python : str or None
         Interpreter with numpy and what the app imports; this one by default.
     threads : int
         Threads for numerical libraries. More are faster and may change the last bits of an update.
     timeout : float
         Seconds that one call may take, the start included.
+    device : str
+        ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU when there is one; what an app makes of it is its own matter.
     log : callable or None
         Gets each line that the app writes; by default this module's logger, level info.
     """
@@ -74,16 +78,18 @@ class Trainer:
         self,
         app: AppCode,
         settings: Mapping[str, Any],
-        classes: int = 2,
+        problem: Problem,
         *,
         python: str | None = None,
         threads: int = 1,
         timeout: float = 600.0,
+        device: str = "cpu",
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._app = app
         self._settings = dict(settings)
-        self._classes = classes
+        self._problem = problem
+        self._device = device
         self._python = python or sys.executable
         self._threads = threads
         self._timeout = timeout
@@ -133,13 +139,11 @@ class Trainer:
             self._receive(self._timeout)
             self._loaded = True
 
-    def init(self, features: int, seed: int) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
+    def init(self, seed: int) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
         """Make the initial model.
 
         Parameters
         ----------
-        features : int
-            Number of features, ``len(befl.training.data.features(spec))``.
         seed : int
             From 0, below 2^63.
 
@@ -155,8 +159,7 @@ class Trainer:
         BeflError
             As :meth:`train`; ``BEFL-M-006`` when the tensors cannot be a model's.
         """
-        header = {"op": "init", "features": features, "classes": self._classes, "seed": seed}
-        made = self._call(header, {})
+        made = self._call({"op": "init", "seed": seed}, {})
         layout = read_layout([{"name": name, "shape": list(array.shape)} for name, array in made.items()])
         return layout, self._vector(layout, made, "init")
 
@@ -165,8 +168,9 @@ class Trainer:
         layout: tuple[Tensor, ...],
         vector: NDArray[np.float32],
         x: NDArray[np.float32],
-        y: NDArray[np.int64],
+        y: NDArray[Any],
         seed: int,
+        correction: NDArray[np.float32] | None = None,
     ) -> NDArray[np.float32]:
         """Train one round and return the new parameters.
 
@@ -176,12 +180,14 @@ class Trainer:
             As :meth:`init` returned it.
         vector : ndarray of float32, shape (n,)
             The round's model.
-        x : ndarray of float32, shape (rows, features)
+        x : ndarray of float32, shape (rows, *shape)
             Rows to train on; read-only arrays (:class:`befl.training.data.Table`) travel to the child once.
-        y : ndarray of int64, shape (rows,)
-            Their classes.
+        y : ndarray of int64 or float32, shape (rows,)
+            Their classes, or prepared numbers.
         seed : int
             The round's seed, ``befl.rules.seeds.training_seed``.
+        correction : ndarray of float32, shape (n,), optional
+            What SCAFFOLD adds to the way of a round, in the model's units.
 
         Returns
         -------
@@ -194,40 +200,46 @@ class Trainer:
             values that are not finite; and as :meth:`check`.
         """
         self._send_data(x, y)
-        made = self._call({"op": "train", "seed": seed}, _tensors(layout, vector))
+        arrays = _tensors(layout, vector)
+        if correction is not None:
+            arrays |= {f" {name}": array for name, array in _tensors(layout, correction).items()}
+        made = self._call({"op": "train", "seed": seed}, arrays)
         return self._vector(layout, made, "train")
 
     def predict(
         self, layout: tuple[Tensor, ...], vector: NDArray[np.float32], x: NDArray[np.float32]
     ) -> NDArray[np.float32]:
-        """Return the probability of each class.
+        """Return the probability of each class, or the prepared number.
 
         Returns
         -------
-        ndarray of float32, shape (rows, classes)
+        ndarray of float32, shape (rows, outputs)
 
         Raises
         ------
         BeflError
-            As :meth:`train`; ``BEFL-M-103`` also for values outside 0..1 and rows that do not sum to 1.
+            As :meth:`train`; ``BEFL-M-103`` also for probabilities outside 0..1 and rows that do not sum to 1.
         """
         if len(x) == 0:
-            return np.zeros((0, self._classes), np.float32)
+            return np.zeros((0, self._problem.outputs), np.float32)
         made = self._call({"op": "predict"}, {**_tensors(layout, vector), " x": x})
-        found = made["probabilities"]
-        if found.shape != (len(x), self._classes):
-            raise self._wrong(f"predict: shape {found.shape}, not {(len(x), self._classes)}")
+        found = made["predictions"]
+        if found.shape != (len(x), self._problem.outputs):
+            raise self._wrong(f"predict: shape {found.shape}, not {(len(x), self._problem.outputs)}")
         self._finite(found, "predict")
+        if self._problem.kind == "number":
+            return found
         if found.min() < 0 or abs(found.sum(axis=1, dtype=np.float64) - 1).max() > 1e-3:
             raise self._wrong("predict: what it returned are not probabilities that sum to 1 in each row")
         return found
 
     def _start(self) -> None:
         self._process = _Process(self._python, self._threads, self._log)
-        header = {"op": "load", "name": self._app.name, "settings": self._settings}
+        problem = {**dataclasses.asdict(self._problem), "device": self._device}
+        header = {"op": "load", "name": self._app.name, "settings": self._settings, "problem": problem}
         self._send(header, {name: np.frombuffer(content, np.uint8) for name, content in self._app.files.items()})
 
-    def _send_data(self, x: NDArray[np.float32], y: NDArray[np.int64]) -> None:
+    def _send_data(self, x: NDArray[np.float32], y: NDArray[Any]) -> None:
         self.check()
         if self._sent is not None and self._sent[0] is x and self._sent[1] is y:
             return

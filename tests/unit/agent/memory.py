@@ -20,7 +20,7 @@ from befl.operations.watch import AgentWatch
 from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.layout import Tensor
-from befl.rules.metrics import BINS, Counts
+from befl.rules.metrics.binary import BINS, Counts
 
 APP = "a" * 64
 LAYOUT = (Tensor("linear.weight", (2, 3)), Tensor("linear.bias", (2,)))

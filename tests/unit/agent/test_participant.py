@@ -32,6 +32,7 @@ def view_of(digest: str | None = None, layout=LAYOUT):
         "layout": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in layout],
         "published_ms": 0,
         "roster": [],
+        "rules": spec_of().rules(),
         "spec": to_record(spec_of()),
         "state": "published",
     }
@@ -113,5 +114,5 @@ def test_another_app_than_the_tasks(configured):
 
 
 def test_an_app_that_befl_does_not_bring():
-    with pytest.raises(BeflError, match=r"BEFL-C-004: app\.name: must be one of tabular.*'homoeopathy'"):
+    with pytest.raises(BeflError, match=r"BEFL-C-004: app\.name: must be one of image, tabular.*'homoeopathy'"):
         app_of("homoeopathy")

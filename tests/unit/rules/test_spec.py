@@ -75,7 +75,7 @@ def test_both_forms_are_one():
 def test_golden_digest(specification):
     # a change here changes what stands on every ledger: it needs a new version of the task's form
     text = specs.to_json(specs.from_record(specification()))
-    assert codec.digest(text.encode()) == ("473fc546c1fc9184ad7ae2a79221e97f315a8238d8d35fd2e6a6992a24fdf8c4")
+    assert codec.digest(text.encode()) == ("2ec123073248567eea816350a5280a42cfeaaa7143012e95e09c13baae926e8c")
 
 
 word = st.from_regex(r"[A-Za-z][A-Za-z0-9_\-]{0,9}", fullmatch=True)
@@ -222,8 +222,35 @@ CROSS = {
     ),
     "a spread of nothing": ({"data__columns__age__spread": 0}, "BEFL-C-004", "data.columns.age.spread: must be"),
     "a value twice": ({"data__columns__sex__values": ["0", "0"]}, "BEFL-C-004", "data.columns.sex.values: must be"),
-    "one class": ({"data__classes": ["1"]}, "BEFL-C-004", "data.classes: must be a list of 2 to 2 different values"),
-    "equal classes": ({"data__classes": ["1", "1"]}, "BEFL-C-004", "data.classes: must be a list of 2 to 2 different"),
+    "one class": ({"data__classes": ["1"]}, "BEFL-C-004", "data.classes: must be a list of 2 to 1000 different values"),
+    "equal classes": (
+        {"data__classes": ["1", "1"]},
+        "BEFL-C-004",
+        "data.classes: must be a list of 2 to 1000 different",
+    ),
+    "an array without a shape": (
+        {"data__form": "array", "data__columns": {}},
+        "BEFL-C-004",
+        "data.shape: must be the shape of one row",
+    ),
+    "an array too large": (
+        {"data__form": "array", "data__columns": {}, "data__shape": [100, 101, 100]},
+        "BEFL-C-004",
+        "data.shape: must be of at most 1000000 values, not 1010000",
+    ),
+    "an array with columns": (
+        {"data__form": "array", "data__shape": [3]},
+        "BEFL-C-002",
+        'data.columns: has no meaning with form = "array"',
+    ),
+    "a table with a shape": ({"data__shape": [3]}, "BEFL-C-002", 'data.shape: has no meaning with form = "table"'),
+    "a table with a spread": ({"data__spread": "3"}, "BEFL-C-002", "data.spread: has no meaning"),
+    "a class with a centre": ({"data__label_centre": "3"}, "BEFL-C-002", "data.label_centre: has no meaning"),
+    "a number with classes": (
+        {"data__target": "number", "data__classes": ["a", "b"]},
+        "BEFL-C-002",
+        'data.classes: has no meaning with form = "table" and target = "number"',
+    ),
     "everything held back": (
         {"data__held_back": 91},
         "BEFL-C-004",
@@ -293,6 +320,19 @@ def test_a_contradiction_is_refused_by_name(specification, what):
         specs.from_record(specification(**change))
     assert caught.value.code == code
     assert caught.value.message.startswith(message)
+
+
+@pytest.mark.parametrize(
+    ("changes", "rule"),
+    [
+        ({}, "binary/1"),
+        ({"data__classes": ["a", "b", "c"]}, "multiclass/1"),
+        ({"data__target": "number", "data__label_spread": "2"}, "regression/1"),
+        ({"data__form": "array", "data__columns": {}, "data__shape": [1, 28, 28], "data__spread": "255"}, "binary/1"),
+    ],
+)
+def test_the_rule_of_metrics_follows_from_the_label(specification, changes, rule):
+    assert specs.from_record(specification(**changes)).rules()["metrics"] == rule
 
 
 def test_limits_that_just_hold(specification):

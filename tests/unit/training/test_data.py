@@ -10,6 +10,7 @@ from befl.rules.errors import BeflError
 from befl.rules.reader import read
 from befl.rules.spec import DataSpec
 from befl.training import data
+from befl.training.problem import Problem
 
 SPEC = read(
     DataSpec,
@@ -217,3 +218,40 @@ def test_nothing_held_back_is_too_few():
     with pytest.raises(BeflError, match="0 are held back") as caught:
         data.split(table_of([0, 1] * 5), SPEC, seed)
     assert caught.value.code == "BEFL-C-111"
+
+
+NUMBER = read(
+    DataSpec,
+    {
+        "alias": "ward",
+        "label": "days",
+        "target": "number",
+        "label_centre": "10",
+        "label_spread": "4",
+        "columns": {"age": "number"},
+    },
+)
+
+
+def test_a_number_is_prepared_like_a_column(tmp_path):
+    table = data.load(write(tmp_path, "age,days\n1,10\n2,14\n3,4.5\n"), NUMBER)
+    assert table.y.tolist() == [0, 1, -1.375]
+    assert table.y.dtype == np.float32
+    assert data.problem(NUMBER) == Problem((2,), 1, "number")
+    assert data.problem(SPEC) == Problem((7,), 2, "class")
+    assert len(data.load(write(tmp_path, "age\n1\n"), NUMBER, labelled=False).y) == 0
+
+
+@pytest.mark.parametrize(("cell", "code"), [("", "BEFL-C-109"), ("?", "BEFL-C-107"), ("1e99", "BEFL-C-107")])
+def test_a_number_that_is_not_known(tmp_path, cell, code):
+    with pytest.raises(BeflError, match="row 2") as caught:
+        data.load(write(tmp_path, f"age,days\n1,10\n2,{cell}\n"), NUMBER)
+    assert caught.value.code == code
+
+
+def test_numbers_that_are_all_the_same(tmp_path):
+    rows = "".join(f"{row},3\n" for row in range(60))
+    table = data.load(write(tmp_path, "age,days\n" + rows), NUMBER)
+    with pytest.raises(BeflError, match="the same days") as caught:
+        data.split(table, NUMBER, b"seed")
+    assert caught.value.code == "BEFL-C-110"

@@ -16,9 +16,11 @@ import torch
 from befl.rules import aggregation, codec, seeds
 from befl.rules.spec import from_toml
 from befl.training import data
-from befl.training.apps import tabular
 from befl.training.metrics import auc
 
+from .apps import module as app_module
+
+tabular = app_module("tabular")
 HEART = Path(__file__).parents[3] / "examples/heart"
 #: (rows, diseased) as UCI counts them.
 HOSPITALS = {"cleveland": (303, 139), "hungary": (294, 106), "switzerland": (123, 115), "va": (200, 149)}
@@ -75,7 +77,8 @@ def run(spec, parts, task):
     """Train as the ledger would: integer updates, the exact weighted mean, the seeds of the task."""
     rule, settings = spec.aggregation, dict(spec.app.settings)
     width = len(data.features(spec.data))
-    shapes = tabular.init(settings, width, 2, 0)
+    problem = {"shape": [width], "outputs": 2, "kind": "class"}
+    shapes = tabular.init(settings, problem, 0)
     fedavg = aggregation.RULES[aggregation.RULES.newest(rule.rule)]
     model = np.zeros(width + 1, np.int64)
 
@@ -86,7 +89,9 @@ def run(spec, parts, task):
         start = codec.to_float(model, rule.scale_bits)
         updates = []
         for name, (train, _) in parts.items():
-            made = tabular.train(cut(start), train.x, train.y, settings, seeds.training_seed(task, number, name))
+            made = tabular.train(
+                cut(start), train.x, train.y, settings, problem, seeds.training_seed(task, number, name)
+            )
             change = np.concatenate([made["weight"][0], made["bias"]]).astype(np.float64) - start
             updates.append((codec.encode(change, rule.scale_bits, rule.clip), len(train.y)))
         aggregate = fedavg.aggregate(updates, width + 1)
@@ -95,7 +100,7 @@ def run(spec, parts, task):
 
     def alone(x, y, times):
         passes = {**settings, "epochs": settings["epochs"] * spec.rounds.count * times}
-        return tabular.train(shapes, x, y, passes, 0)
+        return tabular.train(shapes, x, y, passes, problem, 0)
 
     x, y = (np.concatenate([getattr(train, part) for train, _ in parts.values()]) for part in "xy")
     return {
@@ -107,7 +112,7 @@ def run(spec, parts, task):
 
 
 def area(model, x, y):
-    return auc(y, tabular.predict(model, x, {})[:, 1])
+    return auc(y, tabular.predict(model, x, {}, {"shape": [x.shape[1]], "outputs": 2, "kind": "class"})[:, 1])
 
 
 def figures(spec, tables, task):

@@ -50,7 +50,7 @@ def folder_of(place: Path, app: AppCode, settings: dict, values: np.ndarray, lay
         "published_ms": 1,
         "issuer": "AMSP",
         "model": "0" * 64,
-        "rules": {"scheme": "none/1"},
+        "rules": {"metrics": "binary/1", "scheme": "none/1"},
     }
     last = {"model": "0" * 64, "round": 1, "metrics": {"institutions": {}, "pooled": metrics}}
     model = np.rint(values.astype(np.float64) * 2**SCALE_BITS).astype(np.int64)
@@ -68,8 +68,8 @@ def trained(tmp_path_factory):
     path.write_text(ROWS)
     table = data.load(path, read(DataSpec, DATA))
     app = builtin_apps()["tabular"]
-    with Trainer(app, SETTINGS) as trainer:
-        layout, vector = trainer.init(table.x.shape[1], 0)
+    with Trainer(app, SETTINGS, data.problem(read(DataSpec, DATA))) as trainer:
+        layout, vector = trainer.init(0)
         vector = trainer.train(layout, vector, table.x, table.y, 0)
         model = np.rint(vector.astype(np.float64) * 2**SCALE_BITS).astype(np.int64)
         expected = trainer.predict(layout, codec.to_float(model, SCALE_BITS), table.x)
@@ -155,11 +155,11 @@ def test_another_app_than_the_models_is_refused(trained, tmp_path):
 
 def test_an_app_that_befl_does_not_bring_is_given_as_a_file(trained, tmp_path):
     model = load_model(trained[0])
-    app = AppCode.of("mine", builtin_apps()["tabular"].files["app.py"] + b"\n# mine\n")
+    app = AppCode("mine", {**builtin_apps()["tabular"].files, "app.toml": b'befl = 1\nname = "mine"\n'})
     folder = folder_of(tmp_path / "mine", app, SETTINGS, model.vector, model.layout)
-    rows, code = tmp_path / "rows.csv", tmp_path / "mine.py"
+    rows, code = tmp_path / "rows.csv", tmp_path / "mine.befl-app"
     rows.write_text(UNLABELLED)
-    code.write_bytes(app.files["app.py"])
+    code.write_bytes(app.archive)
     with pytest.raises(BeflError, match='no app "mine"') as caught:
         load_model(folder).predict(rows)
     assert caught.value.code == "BEFL-M-108"

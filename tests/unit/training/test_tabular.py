@@ -5,8 +5,11 @@ import pytest
 import torch
 
 from befl.training.app import builtin_apps
-from befl.training.apps import tabular
 from befl.training.metrics import auc
+
+from .apps import module
+
+tabular = module("tabular")
 
 BASE = {"learning_rate": "0.5"}
 NET = {"model": "perceptron", "hidden": [8], "learning_rate": "0.05", "optimiser": "adam"}
@@ -19,6 +22,13 @@ def one_thread():
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+def problem(features: int, outputs: int, kind: str = "class") -> dict:
+    return {"shape": [features], "outputs": outputs, "kind": kind}
+
+
+PROBLEM = problem(3, 2)
 
 
 def rows(count: int = 400, seed: int = 1):
@@ -38,7 +48,7 @@ def test_it_is_among_the_apps():
 
 
 def test_a_logistic_model_starts_at_zero_and_has_one_output_fewer_than_classes():
-    model = tabular.init(BASE, 5, 3, 0)
+    model = tabular.init(BASE, problem(5, 3), 0)
     assert {name: array.shape for name, array in model.items()} == {"weight": (2, 5), "bias": (2,)}
     assert not any(array.any() for array in model.values())
 
@@ -46,7 +56,7 @@ def test_a_logistic_model_starts_at_zero_and_has_one_output_fewer_than_classes()
 def test_logistic_regression_follows_the_gradient_exactly():
     x, y = rows(50)
     settings = {"learning_rate": "0.5", "l2": "0.25", "steps": 3}
-    made = tabular.train(tabular.init(settings, 3, 2, 0), x, y, settings, 0)
+    made = tabular.train(tabular.init(settings, problem(3, 2), 0), x, y, settings, PROBLEM, 0)
     w, b = np.zeros(3), 0.0
     for _ in range(3):
         error = 1 / (1 + np.exp(-(x @ w + b))) - y
@@ -59,8 +69,8 @@ def test_logistic_regression_follows_the_gradient_exactly():
 def test_logistic_regression_learns(more):
     x, y = rows()
     settings = {**BASE, **more}
-    model = tabular.train(tabular.init(settings, 3, 2, 7), x, y, settings, 7)
-    probabilities = tabular.predict(model, x, settings)
+    model = tabular.train(tabular.init(settings, problem(3, 2), 7), x, y, settings, PROBLEM, 7)
+    probabilities = tabular.predict(model, x, settings, PROBLEM)
     assert probabilities.shape == (400, 2)
     assert probabilities.sum(axis=1) == pytest.approx(1)
     assert auc(y, probabilities[:, 1]) > 0.95
@@ -69,15 +79,15 @@ def test_logistic_regression_learns(more):
 def test_a_perceptron_learns_what_a_line_cannot():
     x, y = rings()
     linear = {**BASE, "epochs": 100}
-    line = tabular.train(tabular.init(linear, 2, 2, 3), x, y, linear, 3)
+    line = tabular.train(tabular.init(linear, problem(2, 2), 3), x, y, linear, problem(2, 2), 3)
     deep = {**NET, "epochs": 60, "batch": 100}
-    net = tabular.train(tabular.init(deep, 2, 2, 3), x, y, deep, 3)
-    assert auc(y, tabular.predict(line, x, linear)[:, 1]) < 0.7
-    assert auc(y, tabular.predict(net, x, deep)[:, 1]) > 0.97
+    net = tabular.train(tabular.init(deep, problem(2, 2), 3), x, y, deep, problem(2, 2), 3)
+    assert auc(y, tabular.predict(line, x, linear, problem(2, 2))[:, 1]) < 0.7
+    assert auc(y, tabular.predict(net, x, deep, problem(2, 2))[:, 1]) > 0.97
 
 
 def test_the_perceptrons_layers():
-    model = tabular.init({"model": "perceptron", "hidden": [8, 4]}, 5, 2, 1)
+    model = tabular.init({"model": "perceptron", "hidden": [8, 4]}, problem(5, 2), 1)
     assert {name: array.shape for name, array in model.items()} == {
         "hidden.0.weight": (8, 5),
         "hidden.0.bias": (8,),
@@ -92,18 +102,18 @@ def test_the_perceptrons_layers():
 def test_the_seed_decides_start_and_batches():
     x, y = rows()
     settings = {**NET, "batch": 16}
-    start = [tabular.init(settings, 3, 2, seed) for seed in (1, 1, 2)]
+    start = [tabular.init(settings, problem(3, 2), seed) for seed in (1, 1, 2)]
     assert np.array_equal(start[0]["hidden.0.weight"], start[1]["hidden.0.weight"])
     assert not np.array_equal(start[0]["hidden.0.weight"], start[2]["hidden.0.weight"])
-    made = [tabular.train(start[0], x, y, settings, seed)["weight"] for seed in (5, 5, 6)]
+    made = [tabular.train(start[0], x, y, settings, PROBLEM, seed)["weight"] for seed in (5, 5, 6)]
     assert np.array_equal(made[0], made[1])
     assert not np.array_equal(made[0], made[2])
 
 
 def test_steps_are_steps_and_epochs_are_passes():
     x, y = rows(100)
-    one = tabular.train(tabular.init(BASE, 3, 2, 0), x, y, {**BASE, "epochs": 1, "batch": 25}, 9)
-    four = tabular.train(tabular.init(BASE, 3, 2, 0), x, y, {**BASE, "steps": 4, "batch": 25}, 9)
+    one = tabular.train(tabular.init(BASE, problem(3, 2), 0), x, y, {**BASE, "epochs": 1, "batch": 25}, PROBLEM, 9)
+    four = tabular.train(tabular.init(BASE, problem(3, 2), 0), x, y, {**BASE, "steps": 4, "batch": 25}, PROBLEM, 9)
     assert np.array_equal(one["weight"], four["weight"])
 
 
@@ -112,8 +122,9 @@ def test_more_than_two_classes():
     y = np.arange(300) % 3
     x = (np.eye(3)[y] * 3 + generator.normal(size=(300, 3))).astype(np.float32)
     settings = {**BASE, "epochs": 100}
-    model = tabular.train(tabular.init(settings, 3, 3, 0), x, y, settings, 0)
-    assert (tabular.predict(model, x, settings).argmax(axis=1) == y).mean() > 0.9
+    three = problem(3, 3)
+    model = tabular.train(tabular.init(settings, three, 0), x, y, settings, three, 0)
+    assert (tabular.predict(model, x, settings, three).argmax(axis=1) == y).mean() > 0.9
 
 
 @pytest.mark.parametrize(
@@ -140,4 +151,4 @@ def test_more_than_two_classes():
 )
 def test_settings_it_does_not_take(settings, name):
     with pytest.raises(ValueError, match=f"^{name}: "):
-        tabular.check(settings)
+        tabular.check(settings, PROBLEM)

@@ -14,8 +14,9 @@ import pytest
 from befl.gateway import wait
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
-from befl.training import AppCode, Trainer, builtin_apps, read_app
+from befl.training import AppCode, Problem, Trainer, builtin_apps, read_app
 
+PROBLEM = Problem((4,), 2)
 SETTINGS = {
     "model": "perceptron",
     "hidden": [8],
@@ -28,13 +29,14 @@ SETTINGS = {
 NUMPY_APP = """
 import numpy as np
 
-def init(settings, features, classes, seed):
-    return {"w": np.zeros((classes, features), np.float32), "b": np.full(classes, seed, np.float32)}
+def init(settings, problem, seed):
+    classes = problem["outputs"]
+    return {"w": np.zeros((classes, *problem["shape"]), np.float32), "b": np.full(classes, seed, np.float32)}
 
-def train(model, x, y, settings, seed):
+def train(model, x, y, settings, problem, seed):
     return {"w": model["w"] + x.sum(axis=0), "b": model["b"] + y.sum() + seed}
 
-def predict(model, x, settings):
+def predict(model, x, settings, problem):
     return np.full((len(x), 2), 0.5)
 """
 
@@ -53,11 +55,17 @@ def rows(count: int = 120) -> tuple[np.ndarray, np.ndarray]:
 
 
 def make(changes: str = "", **options) -> Trainer:
-    return Trainer(app(changes), options.pop("settings", {}), timeout=options.pop("timeout", 60), **options)
+    return Trainer(
+        app(changes),
+        options.pop("settings", {}),
+        options.pop("problem", PROBLEM),
+        timeout=options.pop("timeout", 60),
+        **options,
+    )
 
 
 def train_once(trainer: Trainer) -> np.ndarray:
-    layout, vector = trainer.init(4, 1)
+    layout, vector = trainer.init(1)
     return trainer.train(layout, vector, *rows(), 2)
 
 
@@ -78,8 +86,8 @@ def test_two_processes_give_the_same_bytes():
     x, y = rows()
     made = []
     for _ in range(2):
-        with Trainer(builtin_apps()["tabular"], SETTINGS) as trainer:
-            layout, vector = trainer.init(4, 11)
+        with Trainer(builtin_apps()["tabular"], SETTINGS, PROBLEM) as trainer:
+            layout, vector = trainer.init(11)
             for number in range(2):
                 vector = trainer.train(layout, vector, x, y, 100 + number)
             made.append((layout, vector.tobytes(), trainer.predict(layout, vector, x).tobytes()))
@@ -90,7 +98,7 @@ def test_two_processes_give_the_same_bytes():
 def test_init_train_predict():
     x, y = rows()
     with make() as trainer:
-        layout, vector = trainer.init(4, 3)
+        layout, vector = trainer.init(3)
         assert layout == (Tensor("w", (2, 4)), Tensor("b", (2,)))
         assert vector.tolist() == [0] * 8 + [3, 3]
         assert vector.dtype == np.float32
@@ -104,7 +112,7 @@ def test_init_train_predict():
 def test_writeable_rows_are_sent_anew():
     x, y = (array.copy() for array in rows())
     with make() as trainer:
-        layout, vector = trainer.init(4, 0)
+        layout, vector = trainer.init(0)
         first = trainer.train(layout, vector, x, y, 0)
         x[0, 0] += 1000
         assert trainer.train(layout, vector, x, y, 0)[0] == pytest.approx(first[0] + 1000, rel=1e-4)
@@ -113,7 +121,7 @@ def test_writeable_rows_are_sent_anew():
 def test_large_rows_pass_through_the_pipes():
     x = np.ones((400_000, 4), np.float32)
     with make() as trainer:
-        layout, vector = trainer.init(4, 0)
+        layout, vector = trainer.init(0)
         assert trainer.train(layout, vector, x, np.zeros(400_000, np.int64), 0)[:4].tolist() == [400_000.0] * 4
         assert trainer.predict(layout, vector, x).shape == (400_000, 2)
 
@@ -124,7 +132,7 @@ def test_the_app_sees_nothing_of_the_agent(monkeypatch):
     os.set_inheritable(descriptor, True)
     lines: list[str] = []
     looks = """
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         import os, sys
         print("environment", sorted(os.environ), "hunter2" in repr(os.environ))
         print("parent", any("hunter2" in v for v in os.environ.values()))
@@ -166,7 +174,7 @@ def test_prints_go_to_the_log_and_not_into_the_protocol():
     lines: list[str] = []
     prints = """
     import os, sys
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         print("on stdout")
         os.write(1, b"raw on 1\\n")
         os.system("echo from a program")
@@ -183,7 +191,7 @@ def test_prints_go_to_the_log_and_not_into_the_protocol():
 def test_torch_is_deterministic_and_has_the_threads_it_was_given():
     lines: list[str] = []
     says = """
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         import torch
         print(torch.get_num_threads(), torch.are_deterministic_algorithms_enabled(), torch.initial_seed())
         return model
@@ -196,7 +204,7 @@ def test_torch_is_deterministic_and_has_the_threads_it_was_given():
 def test_an_app_on_numpy_does_not_wait_for_torch():
     lines: list[str] = []
     says = """
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         import sys
         print("tor" + "ch" in sys.modules)
         return model
@@ -217,7 +225,7 @@ def test_an_app_on_numpy_does_not_wait_for_torch():
     ],
 )
 def test_an_app_that_cannot_be_loaded(source, text):
-    with Trainer(AppCode.of("mine", source), {}) as trainer:
+    with Trainer(AppCode.of("mine", source), {}, PROBLEM) as trainer:
         for _ in range(2):  # it says the same again
             with pytest.raises(BeflError, match='app "mine"') as caught:
                 trainer.check()
@@ -248,21 +256,22 @@ def test_something_that_does_not_speak_the_protocol(tmp_path):
 
 
 def test_settings_that_the_app_refuses():
-    with Trainer(builtin_apps()["tabular"], {"learning_rate": "fast"}) as trainer, pytest.raises(BeflError) as caught:
-        trainer.init(4, 0)
+    fast = Trainer(builtin_apps()["tabular"], {"learning_rate": "fast"}, PROBLEM)
+    with fast as trainer, pytest.raises(BeflError) as caught:
+        trainer.init(0)
     assert caught.value.code == "BEFL-M-106"
     assert "learning_rate: must be a number" in caught.value.message
 
 
 def test_an_app_that_raises_is_told_with_its_line_and_lives_on():
     raises = """
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         if seed == 2:
             raise KeyError("dose")
         return model
     """
     with make(raises) as trainer:
-        layout, vector = trainer.init(4, 1)
+        layout, vector = trainer.init(1)
         with pytest.raises(BeflError) as caught:
             trainer.train(layout, vector, *rows(), 2)
         assert caught.value.code == "BEFL-M-102"
@@ -292,16 +301,15 @@ def test_an_app_that_exits_is_an_app_that_raises():
     ],
 )
 def test_an_app_that_returns_something_else(body, text):
-    error = refusal(make(f"def train(model, x, y, settings, seed): return {body}"))
+    error = refusal(make(f"def train(model, x, y, settings, problem, seed): return {body}"))
     assert error.code == "BEFL-M-103"
     assert text in error.message
 
 
 @pytest.mark.parametrize("value", ["np.nan", "np.inf", "1e300"])
 def test_an_app_that_returns_what_is_not_finite(value):
-    error = refusal(
-        make(f"def train(model, x, y, settings, seed): return {{'w': model['w'] * 0., 'b': np.full(2, {value})}}")
-    )
+    returned = f"{{'w': model['w'] * 0., 'b': np.full(2, {value})}}"
+    error = refusal(make(f"def train(model, x, y, settings, problem, seed): return {returned}"))
     assert error.code == "BEFL-M-107"
     assert "2 of 10 values" in error.message
 
@@ -311,8 +319,8 @@ def test_an_app_that_returns_what_is_not_finite(value):
     ["np.ones((3, 2))", "np.ones((len(x), 2))", "np.full((len(x), 2), [-0.5, 1.5])", "np.full((len(x), 3), 1 / 3)"],
 )
 def test_an_app_that_predicts_what_are_no_probabilities(body):
-    with make(f"def predict(model, x, settings): return {body}") as trainer:
-        layout, vector = trainer.init(4, 1)
+    with make(f"def predict(model, x, settings, problem): return {body}") as trainer:
+        layout, vector = trainer.init(1)
         with pytest.raises(BeflError) as caught:
             trainer.predict(layout, vector, rows()[0])
     assert caught.value.code == "BEFL-M-103"
@@ -326,9 +334,9 @@ def test_an_initial_model_that_cannot_be_one():
 @pytest.mark.parametrize("hang", ["import threading; threading.Event().wait()", "exec('while True: pass')"])
 def test_an_app_that_hangs_is_killed_and_the_next_call_starts_anew(hang):
     with make(
-        f"def train(model, x, y, settings, seed):\n    if seed == 2: {hang}\n    return model", timeout=3
+        f"def train(model, x, y, settings, problem, seed):\n    if seed == 2: {hang}\n    return model", timeout=3
     ) as trainer:
-        layout, vector = trainer.init(4, 1)
+        layout, vector = trainer.init(1)
         pid = trainer.pid
         with pytest.raises(BeflError, match="within 3 s") as caught:
             trainer.train(layout, vector, *rows(), 2)
@@ -341,14 +349,14 @@ def test_an_app_that_hangs_is_killed_and_the_next_call_starts_anew(hang):
 def test_an_app_whose_process_dies():
     dies = """
     import os, sys
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         if seed == 2:
             print("out of luck", file=sys.stderr)
             os.kill(os.getpid(), 9)
         return model
     """
     with make(dies) as trainer:
-        layout, vector = trainer.init(4, 1)
+        layout, vector = trainer.init(1)
         with pytest.raises(BeflError) as caught:
             trainer.train(layout, vector, *rows(), 2)
         assert caught.value.code == "BEFL-M-105"
@@ -358,7 +366,7 @@ def test_an_app_whose_process_dies():
 
 def test_a_child_killed_between_two_calls():
     with make() as trainer:
-        layout, vector = trainer.init(4, 1)
+        layout, vector = trainer.init(1)
         os.kill(trainer.pid, signal.SIGKILL)
         with pytest.raises(BeflError) as caught:
             trainer.train(layout, vector, *rows(), 2)
@@ -370,7 +378,7 @@ def test_close_ends_the_child_and_what_it_started(tmp_path):
     note = tmp_path / "pid"
     starts = f"""
     import subprocess
-    def train(model, x, y, settings, seed):
+    def train(model, x, y, settings, problem, seed):
         open({str(note)!r}, "w").write(str(subprocess.Popen(["sleep", "1000"]).pid))
         return model
     """
@@ -402,10 +410,10 @@ def test_the_child_dies_with_the_agent(tmp_path, busy):
 import os, sys
 import numpy as np
 from pathlib import Path
-from befl.training import AppCode, Trainer
+from befl.training import AppCode, Problem, Trainer
 app = AppCode.of("mine", {app("def predict(*_): exec('while True: pass')").files["app.py"]!r})
-trainer = Trainer(app, {{}})
-layout, vector = trainer.init(4, 1)
+trainer = Trainer(app, {{}}, Problem((4,), 2))
+layout, vector = trainer.init(1)
 Path({str(note)!r}).write_text(str(trainer.pid))
 if {busy}:
     trainer.predict(layout, vector, np.zeros((3, 4), np.float32))
@@ -429,7 +437,7 @@ sys.stdin.read()
 
 def test_a_vector_of_another_length_is_a_mistake_of_the_caller():
     with make() as trainer:
-        layout, vector = trainer.init(4, 1)
+        layout, vector = trainer.init(1)
         with pytest.raises(ValueError, match="for a layout of 10"):
             trainer.train(layout, vector[:-1], *rows(), 2)
 

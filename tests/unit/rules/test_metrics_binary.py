@@ -1,3 +1,5 @@
+"""``binary/1``: what is made of the counts of two classes."""
+
 from __future__ import annotations
 
 from fractions import Fraction
@@ -8,10 +10,22 @@ from hypothesis import strategies as st
 
 from befl.rules import canonical
 from befl.rules.errors import BeflError
-from befl.rules.metrics import BINS, Counts, counts_record, metrics, pool, read_counts, summary
+from befl.rules.metrics import METRICS, summary
+from befl.rules.metrics.binary import BINS, Counts
+from befl.rules.reader import to_record
 
 MILLION = 1_000_000
+RULE = METRICS["binary/1"]
+pool = RULE.pool
 scores = st.lists(st.integers(0, 10 * BINS - 1), max_size=25)  # in tenths of a bin
+
+
+def metrics(counts: Counts) -> dict[str, int | None]:
+    return RULE.metrics(counts, None)
+
+
+def read_counts(value: object) -> Counts:
+    return RULE.read_counts(value, None)
 
 
 def count(negatives: list[int], positives: list[int], correct: int = 0, loss_micro: int = 0) -> Counts:
@@ -87,7 +101,7 @@ def test_pooling_is_counting_together(reports):
         sum(item.loss_micro for item in counted.values()),
     )
     assert pool(counted.values()) == pool(reversed(list(counted.values()))) == together
-    found = summary(counted)
+    found = summary(RULE, None, counted)
     assert found["pooled"] == metrics(together)
     assert found["institutions"] == {msp_id: metrics(item) for msp_id, item in counted.items()}
     assert list(found["institutions"]) == sorted(reports)
@@ -97,7 +111,7 @@ def test_pooling_is_counting_together(reports):
 @given(scores, scores)
 def test_counts_survive_the_ledger(negatives, positives):
     counts = count(negatives, positives, len(positives))
-    assert read_counts(canonical.loads(canonical.dumps(counts_record(counts)))) == counts
+    assert read_counts(canonical.loads(canonical.dumps(to_record(counts)))) == counts
 
 
 def record(**changes):
@@ -144,7 +158,7 @@ def test_counts_that_are_no_table(value):
 
 def test_no_rows_at_all():
     nothing = count([], [])
-    assert read_counts(counts_record(nothing)) == nothing
+    assert read_counts(to_record(nothing)) == nothing
     assert metrics(nothing) == {
         "rows": 0,
         "accuracy_ppm": None,
