@@ -145,6 +145,11 @@ _TABLE: Final = (
         "message says what does not fit.",
     ),
     Code(
+        "BEFL-C-012",
+        "The folder is not empty",
+        "`befl init` writes into a new or an empty folder, so that nothing of yours is overwritten. Name another one.",
+    ),
+    Code(
         "BEFL-C-020",
         "Metrics would be open to other machines",
         "An address that other machines reach shows metrics only over TLS and only to who has a certificate of the "

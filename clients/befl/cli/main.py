@@ -14,6 +14,7 @@ from befl.rules.version import __version__
 
 #: Command, module and attribute, and what ``befl --help`` says; nothing is imported for that page.
 _COMMANDS: Final = {
+    "init": ("befl.cli.init:init", "Write a folder to start from: a task, an app, rows to try them on."),
     "simulate": ("befl.cli.simulate:simulate", "Run a task here and now with every institution in one process."),
     "network": ("befl.cli.network:network", "Bring a consortium up on this machine, see how it is, take it down."),
     "member": ("befl.cli.member:member", "See the members, register, approve and assign what each may do."),
@@ -76,7 +77,7 @@ class LazyGroup(click.Group):
 def root() -> None:
     """Institutions train one model together on a Hyperledger Fabric ledger, with nobody in the middle.
 
-    Start with `befl network up`; `befl COMMAND --help` explains each command.
+    Start with `befl init`, which simulates at once, or with `befl network up`; `befl COMMAND --help` explains each.
     """
 
 

@@ -15,6 +15,7 @@ from befl.client.connection import Client, connect
 from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
 from befl.client.models import Models, Verdict, verify_folder
 from befl.client.simulation import Simulation, simulate
+from befl.client.starting import init
 from befl.client.tasks import Applied, Published, RoundSummary, Tasks, TaskSummary
 
 __all__ = [
@@ -39,6 +40,7 @@ __all__ = [
     "approve_app",
     "apps",
     "connect",
+    "init",
     "run_agent",
     "simulate",
     "verify_folder",

@@ -14,7 +14,7 @@ from befl.rules.errors import BeflError
 from befl.rules.spec import TaskSpec
 from befl.simulate import Round, Simulation, institutions_of, split_file
 from befl.simulate import simulate as run
-from befl.training import read_app
+from befl.training import AppCode, builtin_apps, read_app
 
 __all__ = ["Round", "Simulation", "simulate"]
 
@@ -49,7 +49,8 @@ def simulate(
     seed : int
         Decides the split.
     app : path, optional
-        The app's folder, archive or file, when it does not come with befl.
+        The app's folder, archive or file, when it does not come with befl; the folder ``app`` beside the task's file
+        when None.
     output : path, optional
         Where the model folder (``model``), the rounds (``rounds.json``) and the parts of a split (``parts``) go;
         nothing is kept without it.
@@ -77,7 +78,7 @@ def simulate(
             files = {name: Path(file) for name, file in data.items()}
         else:
             files = _files(spec, Path(data or Path(task).parent / "data"), split, institutions, seed, place)
-        code = read_app(Path(app)) if app is not None else None
+        code = read_app(Path(app)) if app is not None else _beside(Path(task), spec)
         made = run(spec, files, task=id, app=code, python=python, threads=threads, progress=progress)
     if output is not None:
         for name, content in made.files.items():
@@ -85,6 +86,13 @@ def simulate(
         rounds = [each.record for each in made.rounds]
         write_whole(Path(output) / "rounds.json", json.dumps(rounds, indent=1).encode(), mode=0o644)
     return made
+
+
+def _beside(task: Path, spec: TaskSpec) -> AppCode | None:
+    """Return the app in the folder ``app`` beside the task's file, when it is the task's."""
+    folder = task.parent / "app"
+    found = read_app(folder) if spec.app.name not in builtin_apps() and folder.is_dir() else None
+    return found if found is not None and found.name == spec.app.name else None
 
 
 def _files(spec: TaskSpec, data: Path, split: str | None, institutions: int, seed: int, place: Path) -> dict[str, Path]:
