@@ -142,7 +142,7 @@ def _dirichlet(
     """Deal each class by proportions of its own; drawn again while a part would teach nothing."""
     if not 0.001 <= concentration <= 1e6:
         raise BeflError("BEFL-C-011", f"dirichlet: the concentration must be from 0.001 to 1e6, not {concentration:g}")
-    least = min(10, len(labels) // (2 * count))
+    least = min(30, len(labels) // (2 * count))
     for _ in range(_ATTEMPTS):
         parts: list[list[NDArray[np.int64]]] = [[] for _ in range(count)]
         for value in np.unique(labels):

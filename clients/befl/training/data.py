@@ -105,7 +105,8 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
     Raises
     ------
     BeflError
-        ``BEFL-C-110`` when the training rows hold one class only, ``BEFL-C-111`` when there are too few rows.
+        ``BEFL-C-110`` when the training rows hold one of two classes only, or one number; ``BEFL-C-111`` when there are
+        too few rows.
     """
     rows = len(table.y)
     mask = held_back(rows, seed, spec.held_back)
@@ -127,7 +128,7 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
             )
         return train, table.take(mask)
     present = sorted({spec.classes[index] for index in train.y})
-    if len(present) < 2:
+    if len(present) < 2 and len(spec.classes) == 2:  # of many classes an institution may well have one
         raise BeflError(
             "BEFL-C-110",
             f'data "{spec.alias}": every training row has {spec.label} = "{present[0]}"',

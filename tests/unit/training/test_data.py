@@ -255,3 +255,16 @@ def test_numbers_that_are_all_the_same(tmp_path):
     with pytest.raises(BeflError, match="the same days") as caught:
         data.split(table, NUMBER, b"seed")
     assert caught.value.code == "BEFL-C-110"
+
+
+def test_one_class_of_two_is_a_mistake_and_one_of_three_is_not(tmp_path):
+    rows = "".join(f"{row},1\n" for row in range(60))
+    for classes in (["0", "1"], ["0", "1", "2"]):
+        spec = read(DataSpec, {"alias": "a", "label": "y", "classes": classes, "columns": {"age": "number"}})
+        table = data.load(write(tmp_path, "age,y\n" + rows), spec)
+        if len(classes) == 2:
+            with pytest.raises(BeflError, match='every training row has y = "1"') as caught:
+                data.split(table, spec, b"seed")
+            assert caught.value.code == "BEFL-C-110"
+        else:
+            assert len(data.split(table, spec, b"seed")[0].y) > 0
