@@ -218,8 +218,8 @@ _TABLE: Final = (
     Code(
         "BEFL-C-110",
         "All rows have the same label",
-        "The rows to train on hold one class only: the label's column is wrong, or the file was filtered. A model "
-        "cannot learn a difference that the rows do not show.",
+        "Every row has the same one of two classes, or the same number: the label's column is wrong, or the file was "
+        "filtered. A model cannot learn a difference that the rows do not show.",
     ),
     Code(
         "BEFL-C-111",

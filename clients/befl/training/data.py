@@ -105,7 +105,7 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
     Raises
     ------
     BeflError
-        ``BEFL-C-110`` when the training rows hold one of two classes only, or one number; ``BEFL-C-111`` when there are
+        ``BEFL-C-110`` when all rows have the same one of two classes, or the same number; ``BEFL-C-111`` when there are
         too few rows.
     """
     rows = len(table.y)
@@ -118,23 +118,15 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
             "some on each side",
             "Give the institution's agent a file with more rows.",
         )
-    train = table.take(~mask)
-    if spec.target == "number":
-        if train.y.min() == train.y.max():
-            raise BeflError(
-                "BEFL-C-110",
-                f'data "{spec.alias}": every training row has the same {spec.label}',
-                "A model cannot learn a difference that the rows do not show; check the label's column.",
-            )
-        return train, table.take(mask)
-    present = sorted({spec.classes[index] for index in train.y})
-    if len(present) < 2 and len(spec.classes) == 2:  # of many classes an institution may well have one
+    one = table.y.min() == table.y.max()
+    if one and (spec.target == "number" or len(spec.classes) == 2):  # of many classes an institution may have just one
+        shown = "the same value" if spec.target == "number" else f'"{spec.classes[table.y[0]]}"'
         raise BeflError(
             "BEFL-C-110",
-            f'data "{spec.alias}": every training row has {spec.label} = "{present[0]}"',
+            f'data "{spec.alias}": in every row {spec.label} is {shown}',
             "A model cannot learn a difference that the rows do not show; check the label's column.",
         )
-    return train, table.take(mask)
+    return table.take(~mask), table.take(mask)
 
 
 def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:

@@ -201,7 +201,7 @@ def test_split_gives_every_row_to_one_side():
 
 @pytest.mark.parametrize("label", [0, 1])
 def test_one_class_only(label):
-    with pytest.raises(BeflError, match=f'ill = "{label}"') as caught:
+    with pytest.raises(BeflError, match=f'in every row ill is "{label}"') as caught:
         data.split(table_of([label] * 50), SPEC, b"seed")
     assert caught.value.code == "BEFL-C-110"
 
@@ -252,7 +252,7 @@ def test_a_number_that_is_not_known(tmp_path, cell, code):
 def test_numbers_that_are_all_the_same(tmp_path):
     rows = "".join(f"{row},3\n" for row in range(60))
     table = data.load(write(tmp_path, "age,days\n" + rows), NUMBER)
-    with pytest.raises(BeflError, match="the same days") as caught:
+    with pytest.raises(BeflError, match="in every row days is the same value") as caught:
         data.split(table, NUMBER, b"seed")
     assert caught.value.code == "BEFL-C-110"
 
@@ -263,7 +263,7 @@ def test_one_class_of_two_is_a_mistake_and_one_of_three_is_not(tmp_path):
         spec = read(DataSpec, {"alias": "a", "label": "y", "classes": classes, "columns": {"age": "number"}})
         table = data.load(write(tmp_path, "age,y\n" + rows), spec)
         if len(classes) == 2:
-            with pytest.raises(BeflError, match='every training row has y = "1"') as caught:
+            with pytest.raises(BeflError, match='in every row y is "1"') as caught:
                 data.split(table, spec, b"seed")
             assert caught.value.code == "BEFL-C-110"
         else:
