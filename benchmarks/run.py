@@ -24,6 +24,8 @@ from pathlib import Path
 from typing import Any
 
 import against_go
+import learning
+import ledger_tax as tax
 import numpy as np
 
 import befl.network
@@ -177,11 +179,41 @@ def ratios_to_go() -> list[Figure]:
     return found
 
 
+def ledger_tax() -> list[Figure]:
+    """A real torch job of three institutions on the ledger, against the same loop without it."""
+    with network(3) as folder:
+        found = tax.measure(folder)
+    plain = median("round_without_ledger_s", found["without"], "s")
+    figure = median("round_with_ledger_s", found["with"], "s")
+    figure.baseline, figure.ratio = plain.name, round(tax.ratio(found), 4)
+    return [plain, figure, Figure("ledger_tax", round(tax.ratio(found), 4), "", [], baseline=plain.name)]
+
+
+def learned(name: str) -> list[Figure]:
+    """Train on a real data set, as institutions and in one place; the table of Markdown is printed too."""
+    try:
+        lines = learning.STUDIES[name]()
+    except learning.NotHereError as error:
+        print(f"{name}: left out, {error}")
+        return []
+    print(learning.table(lines))
+    [central] = [each for each in lines if each.how == "in one place"]
+    made = []
+    for each in lines:
+        figure = Figure(f"{name} {each.partition} {each.how}", round(each.score, 4), "", each.scores)
+        if each is not central:
+            figure.baseline, figure.ratio = f"{name} - in one place", round(each.score / central.score, 4)
+        made.append(figure)
+    return made
+
+
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "network_up_4orgs_s": network_up_4orgs_s,
     "ratios_to_go": ratios_to_go,
     "round_10k_s": lambda: rounds(10_000, 3, "round_10k_s"),
     "round_1m_s": lambda: rounds(1_000_000, 3, "round_1m_s"),
+    "ledger_tax": ledger_tax,
+    **{name: lambda name=name: learned(name) for name in learning.STUDIES},  # type: ignore[misc]  # the default binds it
 }
 
 
