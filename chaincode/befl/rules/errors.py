@@ -150,6 +150,12 @@ _TABLE: Final = (
         "`befl init` writes into a new or an empty folder, so that nothing of yours is overwritten. Name another one.",
     ),
     Code(
+        "BEFL-C-013",
+        "A library for tracking is not installed",
+        "`befl task track` writes to TensorBoard or MLflow by their own libraries, which are an extra: "
+        "`pip install 'befl[track]'`.",
+    ),
+    Code(
         "BEFL-C-020",
         "Metrics would be open to other machines",
         "An address that other machines reach shows metrics only over TLS and only to who has a certificate of the "

@@ -102,6 +102,26 @@ def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argu
 
 @task.command()
 @click.argument("id")
+@click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
+@click.option(
+    "--mlflow", metavar="URI", help="An MLflow tracking server, such as http://localhost:5000 or sqlite:///mlflow.db."
+)
+@connected("agent")
+def track(client: Client, id: str, tensorboard: Path | None, mlflow: str | None) -> None:  # noqa: A002  # as above
+    """Write each round's metrics to TensorBoard or MLflow, with task and transaction ids, until the task has ended."""
+    from befl.client import tracking
+
+    if (tensorboard is None) == (mlflow is None):
+        raise click.UsageError("name one of --tensorboard DIR and --mlflow URI")
+    view = client.tasks.get(id)
+    opened = tracking.tensorboard(tensorboard, view) if tensorboard else tracking.mlflow(str(mlflow), view)
+    with opened as sink:
+        written = tracking.track(client.tasks, id, sink)
+    click.echo(f"{written} rounds of task {id} in {tensorboard or mlflow}")
+
+
+@task.command()
+@click.argument("id")
 @connected("agent")
 @format_option
 def apply(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help

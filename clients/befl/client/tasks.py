@@ -152,6 +152,10 @@ class Tasks:
         """Return a task's rounds."""
         return [_round(record) for record in self._ledger.rounds(task)]
 
+    def round(self, task: str, number: int) -> dict[str, Any]:
+        """Return a round as it stands on the ledger: ``round``, ``updates`` and ``reports``."""
+        return self._ledger.round(task, number)
+
     def apply(self, task: str) -> Applied:
         """Apply to a task for the institution, with the digest of the task's app."""
         receipt = self._ledger.apply(task, self._ledger.view(task).record["app"]["digest"])
