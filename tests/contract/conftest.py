@@ -162,6 +162,15 @@ class Consortium:
         place = (*ORGS, OUTSIDER).index(org)
         return np.array([1_000 * number + place, -7 * place, 0, 524_288, -524_288], dtype=np.int32)
 
+    def sums(self, org: str) -> str:
+        """What an application carries: sums of `age`, of as many rows as the weight, where the task asks for them."""
+        if not self.view().spec.data.pooled:
+            return "{}"
+        rows, place = self.weights.get(org, 400), (*ORGS, OUTSIDER).index(org)
+        mean = 50_000_000 + 1_000_000 * place
+        sums = {"values": rows, "total": rows * mean, "squares": rows * (mean**2 + 9 * 10**12)}
+        return canonical.dumps({"age": sums}).decode()
+
     def counts(self, org: str = ORGS[0]) -> dict[str, Any]:
         rows = self.weights.get(org, 400) // 10
         negatives = [rows - 4, *[0] * 63]
@@ -189,7 +198,7 @@ class Consortium:
         return self.task
 
     def applying(self, org: str) -> Endorsed:
-        return self.endorse("TaskContract:Apply", self.task, APP, by=org)
+        return self.endorse("TaskContract:Apply", self.task, APP, self.sums(org), by=org)
 
     def opening(self, org: str = ORGS[0]) -> Endorsed:
         return self.endorse("TaskContract:Open", self.task, by=org)

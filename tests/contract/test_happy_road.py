@@ -23,7 +23,7 @@ HAPPY = {
         {"task"},
         0,
     ),
-    "TaskContract:Apply": ("published", lambda c: (c.task, c.app), lambda c: {"by": "BetaMSP"}, {"application"}, 0),
+    "TaskContract:Apply": ("published", lambda c: (c.task, c.app, "{}"), lambda c: {"by": "BetaMSP"}, {"application"}, 0),
     "TaskContract:Open": ("applied", lambda c: (c.task,), lambda c: {"by": "GammaMSP"}, {"task", "round"}, 1),
     "TaskContract:Finish": (
         "last",
@@ -150,7 +150,7 @@ def test_one_certificate_may_have_several_roles(consortium, role):
         role=role,
         transient=consortium.model(),
     )
-    consortium.call("TaskContract:Apply", canonical.loads(published.result)["task"], consortium.app, role=role)
+    consortium.call("TaskContract:Apply", canonical.loads(published.result)["task"], consortium.app, "{}", role=role)
 
 
 def test_a_whole_task(consortium):

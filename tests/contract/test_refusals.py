@@ -113,8 +113,8 @@ def closing(number: str = "1", org: str = "AlphaMSP"):
     return call("RoundContract:Close", "TASK", number, by=org)
 
 
-def applying(org: str = "AlphaMSP", app: str = "ab" * 32):
-    return call("TaskContract:Apply", "TASK", app, by=org)
+def applying(org: str = "AlphaMSP", app: str = "ab" * 32, statistics: str = "{}"):
+    return call("TaskContract:Apply", "TASK", app, statistics, by=org)
 
 
 def cancelling(reason: str = "enough", **options):
@@ -274,31 +274,41 @@ REFUSED = {
         ),
     ),
     # --- Apply
-    "apply: no such task": ("published", "BEFL-T-007", "no task ffff", call("TaskContract:Apply", UNKNOWN, DIGEST)),
-    "apply: no task id": ("published", "BEFL-T-007", "is no task id", call("TaskContract:Apply", "../task", DIGEST)),
+    "apply: no such task": (
+        "published",
+        "BEFL-T-007",
+        "no task ffff",
+        call("TaskContract:Apply", UNKNOWN, DIGEST, "{}"),
+    ),
+    "apply: no task id": (
+        "published",
+        "BEFL-T-007",
+        "is no task id",
+        call("TaskContract:Apply", "../task", DIGEST, "{}"),
+    ),
     "apply: an id in capitals": (
         "published",
         "BEFL-T-007",
         "is no task id",
-        call("TaskContract:Apply", "F" * 16, DIGEST),
+        call("TaskContract:Apply", "F" * 16, DIGEST, "{}"),
     ),
     "apply: an id and a line": (
         "published",
         "BEFL-T-007",
         "is no task id",
-        call("TaskContract:Apply", UNKNOWN + "\n", DIGEST),
+        call("TaskContract:Apply", UNKNOWN + "\n", DIGEST, "{}"),
     ),
     "apply: a very long id": (
         "published",
         "BEFL-T-007",
         "is no task id",
-        call("TaskContract:Apply", "f" * 9_999, DIGEST),
+        call("TaskContract:Apply", "f" * 9_999, DIGEST, "{}"),
     ),
     "apply: an id with U+0000": (
         "published",
         "BEFL-T-007",
         "is no task id",
-        call("TaskContract:Apply", "\0" * 16, DIGEST),
+        call("TaskContract:Apply", "\0" * 16, DIGEST, "{}"),
     ),
     "apply: another app": ("published", "BEFL-T-009", "has approved cdcd", applying(app=DIGEST)),
     "apply: twice": ("applied", "BEFL-T-003", "AlphaMSP has already applied", applying()),
@@ -856,7 +866,7 @@ def test_the_other_role_is_not_enough(consortium, name):
 
 def test_the_certificates_of_this_page_would_do(consortium):
     consortium.at("published").call(
-        "TaskContract:Apply", consortium.task, consortium.app, by=Creator("BetaMSP", certificate(GOOD))
+        "TaskContract:Apply", consortium.task, consortium.app, "{}", by=Creator("BetaMSP", certificate(GOOD))
     )
     assert consortium.view().applicants == ("BetaMSP",)
 

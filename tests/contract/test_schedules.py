@@ -102,7 +102,7 @@ class World:
         self.c.now = self.clock + one.skew_ms  # the submitter sets a transaction's time
         task, number = self.c.task, str(step.round)
         if step.action == "apply":
-            return self.c.endorse("TaskContract:Apply", task, self.c.app, by=one.msp_id)
+            return self.c.endorse("TaskContract:Apply", task, self.c.app, "{}", by=one.msp_id)
         if step.action == "open":
             return self.c.endorse("TaskContract:Open", task, by=one.msp_id)
         if step.action == "submit":

@@ -17,6 +17,8 @@ from befl.rules.errors import BeflError
 from befl.rules.layout import length, read_layout
 from befl.rules.modes import MODES
 from befl.rules.parameters import check_task
+from befl.rules.statistics import preparation, read_sums
+from befl.rules.view import TaskView
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
 
@@ -45,6 +47,7 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
         "length": length(tensors),
         "model": codec.digest(data),
         "parameters": version,
+        "preparation": {},
         "published_ms": context.now_ms,
         "roster": [],
         "round": 0,
@@ -59,8 +62,8 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
     return canonical.dumps({"task": name})
 
 
-def apply(context: Context, task: str, app_digest: str) -> bytes:
-    """Apply as a trainer, with the digest of the app that the institution has approved."""
+def apply(context: Context, task: str, app_digest: str, statistics: str) -> bytes:
+    """Apply as a trainer, with the digest of the approved app and the sums that the task asks for (`{}` for none)."""
     msp_id = context.caller.msp_id
     view = load(context, task, mine=msp_id)
     mode_of(view).check_apply(view, msp_id)
@@ -68,11 +71,13 @@ def apply(context: Context, task: str, app_digest: str) -> bytes:
         raise BeflError(
             "BEFL-T-009", f"{msp_id} has approved {app_digest[:16]}, not {view.record['app']['digest'][:16]}"
         )
+    sums = read_sums(canonical.loads(statistics), view.spec.data)
     record = {
         "app_digest": app_digest,
         "applied_ms": context.now_ms,
         "kind": "application",
         "msp_id": msp_id,
+        "statistics": {name: reader.to_record(item) for name, item in sums.items()},
         "task": view.id,
         "v": 1,
     }
@@ -88,6 +93,7 @@ def open_round(context: Context, task: str) -> bytes:
     record = dict(view.record)
     if view.round is None:
         record["roster"] = draw(view.id, view.applicants, view.spec.participants.most)
+        record["preparation"] = _pooled(context, view, record["roster"])
         start = record["model"]
     elif view.round.state == "void":
         start = view.round.record["start"]
@@ -147,6 +153,15 @@ def list_applications(context: Context, task: str, page_size: str, bookmark: str
     return context.page("application", (task_id(task),), page_size, bookmark)
 
 
+def _pooled(context: Context, view: TaskView, roster: list[str]) -> dict[str, dict[str, str]]:
+    """Make centre and spread of the columns that ask for it from the selected trainers' applications."""
+    data = view.spec.data
+    if not data.pooled:
+        return {}
+    applications = [context.require("application", view.id, msp_id) for msp_id in roster]
+    return preparation(data, [read_sums(item["statistics"], data) for item in applications])
+
+
 def _count(record: dict[str, Any], evaluated: dict[str, Any]) -> None:
     """Add an evaluated round to the task's sums."""
     record["done"] += 1
@@ -160,7 +175,7 @@ def _count(record: dict[str, Any], evaluated: dict[str, Any]) -> None:
 
 TRANSACTIONS: Final = {
     "Publish": Transaction(publish, ("spec", "app_digest", "layout"), role="issuer", transient=("model",)),
-    "Apply": Transaction(apply, ("task", "app_digest"), role="trainer"),
+    "Apply": Transaction(apply, ("task", "app_digest", "statistics"), role="trainer"),
     "Open": Transaction(open_round, ("task",), role="trainer"),
     "Finish": Transaction(finish, ("task",), role="trainer", transient=("model",)),
     "Cancel": Transaction(cancel, ("task", "reason"), role="issuer"),

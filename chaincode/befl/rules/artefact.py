@@ -16,9 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from befl.rules import canonical, codec
+from befl.rules import spec as specs
 from befl.rules.layout import Tensor, read_layout
 from befl.rules.metrics import METRICS
+from befl.rules.reader import to_record
 from befl.rules.schemes import SCHEMES
+from befl.rules.statistics import prepared
 
 MANIFEST: Final = "manifest.json"
 
@@ -63,11 +66,12 @@ def files(task: dict[str, Any], last: dict[str, Any], model: NDArray[np.int64]) 
     """
     layout = read_layout(task["layout"])
     app = {**task["app"], "settings": task["spec"]["app"]["settings"]}
+    data = prepared(specs.from_record(task["spec"]).data, task["preparation"])
     card = _card(task, last, app)
     made = {
         "model.safetensors": safetensors(layout, codec.to_float(model, task["spec"]["aggregation"]["scale_bits"])),
         "preparation.json": canonical.dumps(
-            {"app": app, "befl": 1, "data": task["spec"]["data"], "metrics": task["rules"]["metrics"]}
+            {"app": app, "befl": 1, "data": to_record(data), "metrics": task["rules"]["metrics"]}
         ),
         "card.json": canonical.dumps(card),
         "card.md": _markdown(card).encode(),
@@ -97,6 +101,7 @@ def _card(task: dict[str, Any], last: dict[str, Any], app: dict[str, Any]) -> di
         "published_ms": task["published_ms"],
         "rounds": last["round"],
         "rules": task["rules"],
+        "statistics": sorted(task["preparation"]),
         "task": task["id"],
     }
 
@@ -113,6 +118,7 @@ def _markdown(card: dict[str, Any]) -> str:
         ),
         "",
         card["privacy"],
+        *_statistics(card["statistics"]),
         "",
         "## Metrics on the institutions' held-back rows",
         "",
@@ -146,6 +152,14 @@ def _markdown(card: dict[str, Any]) -> str:
         "",
     ]
     return "\n".join(lines)
+
+
+def _statistics(columns: list[str]) -> list[str]:
+    """Say what stands on the ledger of each institution's rows."""
+    if not columns:
+        return []
+    names = ", ".join(map(_plain, columns))
+    return ["", f"Each trainer's count, sum and sum of squares of these columns stand on the ledger: {names}."]
 
 
 def _ppm(value: int | None) -> str:

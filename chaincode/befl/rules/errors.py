@@ -233,6 +233,21 @@ _TABLE: Final = (
         "After rows are held back for evaluation too few are left, or none is held back. Training wants at least "
         "ten rows and some on each side.",
     ),
+    Code(
+        "BEFL-C-112",
+        "The data file has changed during the task",
+        "An institution trains and evaluates on the same rows from its application to the task's end: else the rows "
+        "held back would be others, and counts of different rounds could not be compared. Put the file back as it "
+        "was, and give new data an alias of its own; the agent goes on as soon as the file is the old one again.",
+    ),
+    Code(
+        "BEFL-C-113",
+        "The task asks for statistics of the data",
+        "The task makes centre and spread of some columns from how many values each institution has, their sum and "
+        "the sum of their squares. With the application these numbers stand on the ledger for all members to read, for "
+        "good. Set statistics = true under [policy] in AGENT.toml if the institution agrees, and apply with "
+        "befl task apply ID --config AGENT.toml, for the sums are made from the agent's file.",
+    ),
     # --- G: gateway and ledger --------------------------------------------------------------------------------
     Code(
         "BEFL-G-001",
@@ -491,7 +506,8 @@ _TABLE: Final = (
     Code(
         "BEFL-M-005",
         "Counts that cannot be",
-        "The counts of a report contradict each other or are malformed; the message names the field.",
+        "The counts of a report, or the sums of an application, contradict each other, are malformed, or are others "
+        "than the task asks for; the message names the field.",
     ),
     Code(
         "BEFL-M-006",

@@ -11,7 +11,7 @@ from decimal import Decimal
 from math import prod
 from typing import Any, Final
 
-from befl.rules import aggregation, canonical, modes, schemes
+from befl.rules import aggregation, canonical, modes, schemes, statistics
 from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 from befl.rules.names import MSP_ID
@@ -78,6 +78,12 @@ class Column:
     missing: tuple[str, ...] = setting(
         Sequence(_CELL, 0, 20, unique=True), "texts that mean: not known", default=MISSING_TEXTS
     )
+    statistics: str = setting(
+        Choice(("declared", "pooled")),
+        'number: "pooled" makes centre and spread from the count, sum and sum of squares that each institution\'s '
+        "application carries; the declared ones are then a first guess, and the unit of the sums",
+        default="declared",
+    )
 
     def check(self, where: str) -> None:
         """Hold what one type wants against what the other must not have."""
@@ -89,8 +95,8 @@ class Column:
             )
         if self.type == "number" and self.values:
             raise BeflError("BEFL-C-002", f"{where}.values: unknown key for a number")
-        if self.type == "category" and (self.centre, self.spread) != ("0", "1"):
-            raise BeflError("BEFL-C-002", f"{where}: centre and spread belong to numbers")
+        if self.type == "category" and (self.centre, self.spread, self.statistics) != ("0", "1", "declared"):
+            raise BeflError("BEFL-C-002", f"{where}: centre, spread and statistics belong to numbers")
         overlap = sorted(set(self.values) & set(self.missing))
         if overlap:
             raise refuse(f"{where}.values", "free of texts that mean missing", overlap[0])
@@ -157,6 +163,11 @@ class DataSpec:
             if getattr(self, name) != defaults[name]:
                 what = f'form = "{self.form}" and target = "{self.target}"'
                 raise BeflError("BEFL-C-002", f"{where}.{name}: has no meaning with {what}")
+
+    @property
+    def pooled(self) -> tuple[str, ...]:
+        """The columns whose centre and spread come from all institutions' rows."""
+        return tuple(name for name, column in self.columns.items() if column.statistics == "pooled")
 
     @property
     def metrics(self) -> str:
@@ -268,6 +279,7 @@ class TaskSpec:
             "scheme": schemes.SCHEMES.newest(self.privacy.scheme),
             "draw": "draw/1",
             "metrics": METRICS.newest(self.data.metrics),
+            **({"statistics": statistics.VERSION} if self.data.pooled else {}),
         }
 
 

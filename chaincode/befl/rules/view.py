@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from befl.rules import spec as specs
+from befl.rules.statistics import prepared
 
 
 @dataclass(frozen=True)
@@ -74,6 +75,11 @@ class TaskView:
     done: int
     round: RoundView | None
     record: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @property
+    def data(self) -> specs.DataSpec:
+        """How rows become features: as published, with what was pooled when training started."""
+        return prepared(self.spec.data, self.record["preparation"])
 
 
 def make(

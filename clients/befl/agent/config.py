@@ -12,7 +12,7 @@ from befl.agent.store import read_whole
 from befl.operations.server import Tls
 from befl.rules.errors import BeflError
 from befl.rules.names import MSP_ID
-from befl.rules.reader import Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
+from befl.rules.reader import Boolean, Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
 from befl.rules.schemes import SCHEMES
 from befl.rules.spec import MOST_INSTITUTIONS
 
@@ -42,7 +42,7 @@ class IdentityTable:
 class DataTable:
     """``[data.ALIAS]``: the file behind one alias."""
 
-    path: str = setting(_PATH, "a CSV file")
+    path: str = setting(_PATH, "a CSV file, or a .npz or .safetensors file of arrays")
 
 
 @dataclass(frozen=True)
@@ -65,6 +65,11 @@ class Policy:
         default=(),
     )
     least: int = setting(Integer(1, MOST_INSTITUTIONS), "least number of trainers of a task", default=3)
+    statistics: bool = setting(
+        Boolean(),
+        "whether count, sum and sum of squares of a column may stand on the ledger, where a task asks for them",
+        default=False,
+    )
 
 
 @dataclass(frozen=True)

@@ -81,9 +81,9 @@ class Ledger:
         listed = canonical.dumps([{"name": tensor.name, "shape": list(tensor.shape)} for tensor in layout]).decode()
         return self._submit("TaskContract:Publish", specs.to_json(spec), app_digest, listed, transient={"model": model})
 
-    def apply(self, task: str, app_digest: str) -> Receipt:
-        """Apply as a trainer."""
-        return self._submit("TaskContract:Apply", task, app_digest)
+    def apply(self, task: str, app_digest: str, statistics: Mapping[str, Any] | None = None) -> Receipt:
+        """Apply as a trainer, with the sums of each column that the task asks for."""
+        return self._submit("TaskContract:Apply", task, app_digest, canonical.dumps(statistics or {}).decode())
 
     def open(self, task: str) -> Receipt:
         """Open the next round."""

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from befl.agent.config import AgentConfig
+from befl.agent.store import Store
 from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, read_layout
 from befl.rules.metrics import METRICS
 from befl.rules.seeds import rows_seed, training_seed
-from befl.rules.spec import TaskSpec
+from befl.rules.spec import DataSpec, TaskSpec
 from befl.rules.view import TaskView
 from befl.training import AppCode, Trainer, builtin_apps
-from befl.training.data import load, problem, split
+from befl.training.data import Table, load, problem, split, sums
 from befl.training.metrics import COUNTING
 
 
@@ -46,12 +48,17 @@ class AppParticipant:
         self._layout: tuple[Tensor, ...] = read_layout(view.record["layout"])
         self._owned = trainer is None
         self._trainer = trainer or _own_trainer(config, view)
+        self._config = config
+        self._read: tuple[DataSpec, tuple[int, ...]] | None = None
         try:  # the child imports torch while the rows are read
-            table = load(config.data_path(view.spec.data.alias), view.spec.data)
-            self._train, self._evaluate = split(table, view.spec.data, rows_seed(view.id))
+            self._rows(view)
         except BaseException:
             self.close()
             raise
+
+    def statistics(self, view: TaskView) -> dict[str, Any]:
+        """Sum over the rows to train on what the task asks for."""
+        return sums(self._rows(view)[0], view.spec.data)
 
     def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
         """Train one round from an integer model.
@@ -63,19 +70,19 @@ class AppParticipant:
         update : ndarray of int32, shape (length,)
             The change in fixed point.
         """
-        rule = view.spec.aggregation
+        rows, rule = self._rows(view)[0], view.spec.aggregation
         start = codec.to_float(model, rule.scale_bits)
         seed = training_seed(view.id, number, self._msp_id)
-        trained = self._trainer.train(self._layout, start, self._train.x, self._train.y, seed)
+        trained = self._trainer.train(self._layout, start, rows.x, rows.y, seed)
         change = trained.astype(np.float64) - start.astype(np.float64)
-        return len(self._train.y), codec.encode(change, rule.scale_bits, rule.clip)
+        return len(rows.y), codec.encode(change, rule.scale_bits, rule.clip)
 
     def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Any:
         """Count on the held-back rows what an integer model predicts."""
-        values = codec.to_float(model, view.spec.aggregation.scale_bits)
-        found = self._trainer.predict(self._layout, values, self._evaluate.x)
+        rows, values = self._rows(view)[1], codec.to_float(model, view.spec.aggregation.scale_bits)
+        found = self._trainer.predict(self._layout, values, rows.x)
         rule = view.record["rules"]["metrics"]
-        return METRICS[rule].read_counts(COUNTING[rule](found, self._evaluate.y), view.spec.data)
+        return METRICS[rule].read_counts(COUNTING[rule](found, rows.y), view.spec.data)
 
     def interrupt(self) -> None:
         """Kill the child process; a call that waits for it in another thread raises ``BEFL-M-105``."""
@@ -86,11 +93,49 @@ class AppParticipant:
         if self._owned:
             self._trainer.close()
 
+    def _rows(self, view: TaskView) -> tuple[Table, Table]:
+        """Return the rows to train on and those held back; they are read again when file or preparation changed."""
+        asked = (view.data, _state(self._config.data_path(view.spec.data.alias)))
+        if asked != self._read:
+            self._split = rows_of(self._config, view)
+            self._read = asked
+        return self._split
+
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+def rows_of(config: AgentConfig, view: TaskView) -> tuple[Table, Table]:
+    """Read an institution's rows for a task: those to train on and those held back.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-007`` no file for the data, ``BEFL-C-1..`` the file does not fit, ``BEFL-C-112`` it is another one than
+        when the task first used it.
+    """
+    path = config.data_path(view.spec.data.alias)
+    table = load(path, view.data)
+    first = Store(config.state_dir).keep_data(view.id, table.digest)
+    if table.digest != first:
+        raise BeflError(
+            "BEFL-C-112",
+            f"{path}: has SHA-256 {table.digest[:16]}; task {view.id} was begun with {first[:16]}",
+            "Put the old file back; give new data an alias of its own.",
+        )
+    return split(table, view.data, rows_seed(view.id))
+
+
+def _state(path: Path) -> tuple[int, ...]:
+    """Return what tells without reading whether a file was changed; empty when it is not there."""
+    try:
+        found = path.stat()
+    except OSError:
+        return ()
+    return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
 def _own_trainer(config: AgentConfig, view: TaskView) -> Trainer:

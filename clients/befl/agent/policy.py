@@ -32,6 +32,11 @@ def objections(policy: Policy, view: TaskView, aliases: Container[str], approved
         found.append(f"the task starts with {view.spec.participants.least} trainers, policy.least is {policy.least}")
     if app["digest"] not in approved:
         found.append(f"app {app['name']} {app['digest'][:16]} is not approved (befl app approve)")
+    if view.spec.data.pooled and not policy.statistics:
+        found.append(
+            f"the task asks for count, sum and sum of squares of {', '.join(view.spec.data.pooled)}; "
+            "policy.statistics is false"
+        )
     if view.spec.data.alias not in aliases:
         found.append(f"no file is configured for data {view.spec.data.alias!r}")
     return found

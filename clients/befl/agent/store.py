@@ -93,6 +93,15 @@ class Store:
                 return int(number), model
         return None
 
+    def keep_data(self, task: str, digest: str) -> str:
+        """Keep the digest of a task's data at its first use; return the one that is kept."""
+        path = self._task(task) / "data"
+        found = self._read(path)
+        if found is None:
+            self._write(path, digest.encode())
+            return digest
+        return found.decode(errors="replace")
+
     def approve(self, digest: str, decision: dict[str, Any]) -> None:
         """Record the operator's approval of an app."""
         approvals = {**self.approvals(), digest: decision}

@@ -35,6 +35,9 @@ RACES: Final = frozenset({"BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005"
 class Participant(Protocol):
     """What trains and evaluates for one task; made when it is first needed, closed with the worker."""
 
+    def statistics(self, view: TaskView) -> dict[str, Any]:
+        """Return the sums that the task asks for, by column."""
+
     def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
         """Return weight and update of a round that starts from ``model``."""
 
@@ -164,7 +167,8 @@ class Worker(threading.Thread):
             return min((step.until_ms - now_ms) / 1_000, _POLL_S) if step.until_ms else _POLL_S
         against = objections(self._policy, view, self._aliases, self._store.approvals())
         if step.action == "apply" and self._policy.apply == "ask" and not against:
-            against = [f'the operator decides (policy.apply = "ask"): befl task apply {self.task}']
+            config = " --config AGENT.toml" if view.spec.data.pooled else ""
+            against = [f'the operator decides (policy.apply = "ask"): befl task apply {self.task}{config}']
         if against and step.action in ("apply", "submit"):
             self._say(logging.WARNING, f"does not {step.action}: {'; '.join(against)}")
             return _POLL_S
@@ -181,8 +185,8 @@ class Worker(threading.Thread):
         ledger, task, number = self._ledger, self.task, step.round
         match step.action:
             case "apply":
-                self._of(view)  # who has no rows that fit does not apply: the others would wait for it in each round
-                return ledger.apply(task, view.record["app"]["digest"])
+                # who has no rows that fit does not apply: the others would wait for it in each round
+                return ledger.apply(task, view.record["app"]["digest"], self._of(view).statistics(view))
             case "open":
                 return ledger.open(task)
             case "submit":

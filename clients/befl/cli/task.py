@@ -12,6 +12,7 @@ from befl.cli.common import connected, emit, format_option, measured, moment, pl
 if TYPE_CHECKING:
     from befl.client import Client
     from befl.client.tasks import Change
+    from befl.rules.spec import DataSpec
     from befl.rules.view import RoundView, TaskView
 
 
@@ -122,11 +123,17 @@ def track(client: Client, id: str, tensorboard: Path | None, mlflow: str | None)
 
 @task.command()
 @click.argument("id")
+@click.option(
+    "--config",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="AGENT.toml",
+    help="The agent, for a task that asks for sums of its rows.",
+)
 @connected("agent")
 @format_option
-def apply(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+def apply(client: Client, id: str, config: Path | None, form: str) -> None:  # noqa: A002  # the argument's name in the help
     """Apply to a task for the institution: the operator's yes where the agent's policy says `ask`."""
-    emit(client.tasks.apply(id), form, lambda made: f"applied to task {made.task}, block {made.block}")
+    emit(client.tasks.apply(id, config=config), form, lambda made: f"applied to task {made.task}, block {made.block}")
 
 
 @task.command()
@@ -148,7 +155,7 @@ def _page(view: TaskView, rounds: Any) -> str:
         f"  issuer     {record['issuer']}, published {moment(view.published_ms)}",
         f"  mode       {spec.mode}, rules {', '.join(sorted(record['rules'].values()))}",
         f"  app        {record['app']['name']} {record['app']['digest'][:16]}, {record['length']} parameters",
-        f"  data       {spec.data.alias}: {len(spec.data.columns)} columns, label {spec.data.label}",
+        f"  data       {_data(spec.data)}",
         f"  privacy    {spec.privacy.scheme}",
         f"  applied    {', '.join(view.applicants) or 'nobody yet'}",
         f"  trainers   {', '.join(view.roster) or 'not selected yet'}",
@@ -170,6 +177,12 @@ def _page(view: TaskView, rounds: Any) -> str:
         ),
     ]
     return "\n".join(lines)
+
+
+def _data(data: DataSpec) -> str:
+    rows = f"{len(data.columns)} columns" if data.form == "table" else f"arrays of shape {list(data.shape)}"
+    asked = f"; asks for sums of {', '.join(data.pooled)}" if data.pooled else ""
+    return f"{data.alias}: {rows}, label {data.label} ({data.target}){asked}"
 
 
 def _waits(view: TaskView) -> str:

@@ -9,13 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
+from befl.agent.config import load
 from befl.agent.ledger import Ledger, Receipt
-from befl.agent.participant import initial_model
+from befl.agent.participant import initial_model, rows_of
 from befl.agent.store import read_whole
 from befl.rules import codec
 from befl.rules import spec as specs
+from befl.rules.errors import BeflError
 from befl.rules.seeds import initial_seed
 from befl.rules.view import TaskView
+from befl.training.data import sums
 
 
 class Event(Protocol):
@@ -156,9 +159,24 @@ class Tasks:
         """Return a round as it stands on the ledger: ``round``, ``updates`` and ``reports``."""
         return self._ledger.round(task, number)
 
-    def apply(self, task: str) -> Applied:
-        """Apply to a task for the institution, with the digest of the task's app."""
-        receipt = self._ledger.apply(task, self._ledger.view(task).record["app"]["digest"])
+    def apply(self, task: str, *, config: str | Path | None = None) -> Applied:
+        """Apply to a task for the institution, with the digest of the task's app.
+
+        Parameters
+        ----------
+        task : str
+            The task's id.
+        config : path, optional
+            The agent's configuration: needed for the sums of the institution's rows, where the task asks for them.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-C-113`` when the task asks for sums and there is no configuration whose policy allows them.
+        """
+        view = self._ledger.view(task)
+        statistics = _statistics(view, config) if view.spec.data.pooled else {}
+        receipt = self._ledger.apply(task, view.record["app"]["digest"], statistics)
         return Applied(task, receipt.txid, receipt.block)
 
     def cancel(self, task: str, reason: str) -> Receipt:
@@ -179,6 +197,18 @@ class Tasks:
                 yield Change(view, event.name, event.txid, event.block)
                 if event.name in ("Finish", "Cancel"):
                     return
+
+
+def _statistics(view: TaskView, config: str | Path | None) -> dict[str, Any]:
+    """Make the sums that a task asks for from the agent's rows."""
+    agent = load(Path(config)) if config is not None else None
+    if agent is None or not agent.policy.statistics:
+        raise BeflError(
+            "BEFL-C-113",
+            f"task {view.id} asks for count, sum and sum of squares of {', '.join(view.spec.data.pooled)}",
+            "If the institution agrees: statistics = true under [policy], and befl task apply ID --config AGENT.toml.",
+        )
+    return sums(rows_of(agent, view)[0], view.spec.data)
 
 
 def read_spec(path: str | Path) -> specs.TaskSpec:

@@ -257,7 +257,8 @@ class _Consortium:
             network=NetworkTable(profile="none"),
             identity=IdentityTable(msp_dir="none"),
             data={self._spec.data.alias: DataTable(path=str(path.resolve()))},
-            policy=Policy(apply="always", schemes=(self._spec.privacy.scheme,), least=1),
+            policy=Policy(apply="always", schemes=(self._spec.privacy.scheme,), least=1, statistics=True),
+            state=str(store.folder.resolve()),
         )
         return Worker(
             task,

@@ -30,6 +30,7 @@ from numpy.typing import NDArray
 
 from befl.rules.errors import BeflError
 from befl.rules.spec import Column, DataSpec
+from befl.rules.statistics import MOST
 from befl.training import arrays
 from befl.training.problem import Problem
 
@@ -127,6 +128,31 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
             "A model cannot learn a difference that the rows do not show; check the label's column.",
         )
     return table.take(~mask), table.take(mask)
+
+
+def sums(rows: Table, spec: DataSpec) -> dict[str, dict[str, int]]:
+    """Sum over prepared rows what ``sums/1`` pools: the columns that the task asks for.
+
+    Parameters
+    ----------
+    rows : Table
+        The rows to train on, prepared with the centres and spreads that the task declares.
+    spec : DataSpec
+        The task's declaration.
+
+    Returns
+    -------
+    dict
+        Column to the JSON form of :class:`befl.rules.statistics.Sums`.
+    """
+    made = {}
+    names = features(spec)
+    for name in spec.pooled:
+        place = names.index(name)
+        known = rows.x[rows.x[:, place + 1] == 0, place].astype(np.float64)
+        values = [int(value) for value in np.rint(np.clip(known * 1e6, -float(MOST), float(MOST)))]
+        made[name] = {"values": len(values), "total": sum(values), "squares": sum(value * value for value in values)}
+    return made
 
 
 def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:

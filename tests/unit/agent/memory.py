@@ -162,6 +162,9 @@ class Participant:
         self.trained: list[int] = []
         self.closed = False
 
+    def statistics(self, view):
+        return {}
+
     def train(self, view, model, number):
         self._raise("train")
         self.trained.append(number)

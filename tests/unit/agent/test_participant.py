@@ -30,6 +30,7 @@ def view_of(digest: str | None = None, layout=LAYOUT):
         "id": "0123456789abcdef",
         "issuer": "Org1MSP",
         "layout": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in layout],
+        "preparation": {},
         "published_ms": 0,
         "roster": [],
         "rules": spec_of().rules(),
