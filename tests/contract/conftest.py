@@ -40,7 +40,9 @@ STAGES = (
     "finished",
     "cancelled",
     "void",
+    "asking",
 )
+ASKING = {"age": {"type": "number", "statistics": "pooled"}}
 
 
 class Tamperer:
@@ -249,7 +251,14 @@ class Consortium:
     # --- stages ------------------------------------------------------------------------------------------------
 
     def at(self, stage: str) -> Consortium:
-        """Walk to a stage of a task; ``last`` is the last round, reported; in ``void`` nobody has delivered."""
+        """Walk to a stage of a task.
+
+        ``last`` is the last round, reported; in ``void`` nobody has delivered; ``asking`` is published and wants
+        sums of a column.
+        """
+        if stage == "asking":
+            self.publish(data__columns=ASKING)
+            return self
         steps: dict[str, Callable[[], object]] = {
             "empty": lambda: None,
             "published": self.publish,

@@ -23,7 +23,13 @@ HAPPY = {
         {"task"},
         0,
     ),
-    "TaskContract:Apply": ("published", lambda c: (c.task, c.app, "{}"), lambda c: {"by": "BetaMSP"}, {"application"}, 0),
+    "TaskContract:Apply": (
+        "published",
+        lambda c: (c.task, c.app, "{}"),
+        lambda c: {"by": "BetaMSP"},
+        {"application"},
+        0,
+    ),
     "TaskContract:Open": ("applied", lambda c: (c.task,), lambda c: {"by": "GammaMSP"}, {"task", "round"}, 1),
     "TaskContract:Finish": (
         "last",

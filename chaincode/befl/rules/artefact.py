@@ -16,11 +16,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from befl.rules import canonical, codec
-from befl.rules import spec as specs
 from befl.rules.layout import Tensor, read_layout
 from befl.rules.metrics import METRICS
-from befl.rules.reader import to_record
+from befl.rules.reader import read, to_record
 from befl.rules.schemes import SCHEMES
+from befl.rules.spec import DataSpec
 from befl.rules.statistics import prepared
 
 MANIFEST: Final = "manifest.json"
@@ -66,7 +66,7 @@ def files(task: dict[str, Any], last: dict[str, Any], model: NDArray[np.int64]) 
     """
     layout = read_layout(task["layout"])
     app = {**task["app"], "settings": task["spec"]["app"]["settings"]}
-    data = prepared(specs.from_record(task["spec"]).data, task["preparation"])
+    data = prepared(read(DataSpec, task["spec"]["data"], "data"), task["preparation"])
     card = _card(task, last, app)
     made = {
         "model.safetensors": safetensors(layout, codec.to_float(model, task["spec"]["aggregation"]["scale_bits"])),

@@ -21,6 +21,7 @@ from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.layout import Tensor
 from befl.rules.metrics.binary import BINS, Counts
+from befl.rules.reader import to_record
 
 APP = "a" * 64
 LAYOUT = (Tensor("linear.weight", (2, 3)), Tensor("linear.bias", (2,)))
@@ -55,6 +56,13 @@ scheme = "none"
 def spec_of(*, least=1, most=1, window="60s", count=2, deadline="60s", quorum=0) -> specs.TaskSpec:
     text = TOML.format(least=least, most=most, window=window, count=count, deadline=deadline, quorum=quorum)
     return specs.from_toml(text.encode())
+
+
+def asking(spec: specs.TaskSpec) -> specs.TaskSpec:
+    """The same task, which makes the column's centre and spread from all institutions' sums."""
+    record = to_record(spec)
+    record["data"]["columns"]["age"]["statistics"] = "pooled"
+    return specs.from_record(record)
 
 
 class Killed(BaseException):
@@ -126,9 +134,10 @@ class Consortium:
         for stream in list(self._streams):
             stream.put(None)
 
-    def publish(self, **wanted) -> str:
+    def publish(self, spec: specs.TaskSpec | None = None, **wanted) -> str:
         model = codec.model_bytes(initial())
-        return self.ledger("IssuerMSP", "issuer").publish(spec_of(**wanted), APP, LAYOUT, model).value["task"]
+        made = self.ledger("IssuerMSP", "issuer").publish(spec or spec_of(**wanted), APP, LAYOUT, model)
+        return made.value["task"]
 
 
 def initial() -> np.ndarray:

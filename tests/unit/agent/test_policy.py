@@ -17,7 +17,9 @@ from .memory import APP, spec_of
 MSP_IDS = ("Org1MSP", "Org2MSP", "Org3MSP")
 
 
-def view_of(issuer="Org1MSP", least=3):
+def view_of(issuer="Org1MSP", least=3, statistics="declared"):
+    spec = to_record(spec_of(least=least, most=128))
+    spec["data"]["columns"]["age"]["statistics"] = statistics
     record = {
         "app": {"digest": APP, "name": "tabular"},
         "done": 0,
@@ -25,7 +27,7 @@ def view_of(issuer="Org1MSP", least=3):
         "issuer": issuer,
         "published_ms": 0,
         "roster": [],
-        "spec": to_record(spec_of(least=least, most=128)),
+        "spec": spec,
         "state": "published",
     }
     return make(record, [], None, [], [])
@@ -55,16 +57,23 @@ def test_nothing_is_agreed_to_by_default():
     wanted=st.integers(1, 128),
     approved=st.booleans(),
     configured=st.booleans(),
+    statistics=st.sampled_from(["declared", "pooled"]),
+    allowed=st.booleans(),
 )
-def test_every_reason_is_named_and_no_other(issuer, issuers, schemes, least, wanted, approved, configured):
-    policy = Policy(issuers=issuers, schemes=schemes, least=wanted)
-    found = objections(policy, view_of(issuer, least), {"heart"} if configured else {"lung"}, {APP} if approved else ())
+def test_every_reason_is_named_and_no_other(
+    issuer, issuers, schemes, least, wanted, approved, configured, statistics, allowed
+):
+    policy = Policy(issuers=issuers, schemes=schemes, least=wanted, statistics=allowed)
+    view = view_of(issuer, least, statistics)
+    found = objections(policy, view, {"heart"} if configured else {"lung"}, {APP} if approved else ())
     reasons = {
         "policy.issuers": issuers != "any" and issuer not in issuers,
         "policy.schemes": not schemes,
         "policy.least": least < wanted,
         "befl app approve": not approved,
         "no file is configured": not configured,
+        "asks for count, sum and sum of squares of age; policy.statistics is false": statistics == "pooled"
+        and not allowed,
     }
     for words, holds in reasons.items():
         assert any(words in reason for reason in found) == holds

@@ -121,6 +121,15 @@ def test_a_task_is_forgotten(store):
     assert not (store.folder / "tasks" / TASK).exists()
 
 
+def test_the_digest_of_a_tasks_data_is_that_of_its_first_use(store):
+    assert store.keep_data("aa", "1" * 64) == "1" * 64
+    assert store.keep_data("aa", "2" * 64) == "1" * 64
+    assert store.keep_data("bb", "2" * 64) == "2" * 64
+    assert Store(store.folder).keep_data("aa", "3" * 64) == "1" * 64
+    store.forget("aa")
+    assert store.keep_data("aa", "2" * 64) == "2" * 64
+
+
 def test_approvals_add_up(store):
     assert store.approvals() == {}
     store.approve("a" * 64, {"name": "one"})

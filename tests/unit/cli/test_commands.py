@@ -8,7 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, initial
+from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, asking, initial, spec_of
 
 import befl.client
 import befl.client.tasks
@@ -173,6 +173,24 @@ def test_show_says_whom_it_waits_for(consortium, befl_text):
     page = befl_text("task", "show", task)
     assert "state      cancelled (a mistake)" in page
     assert "waits for  nothing" in page
+
+
+def test_a_task_that_asks_for_sums(consortium, tmp_path, befl_text):
+    """The operator sees it, and says yes with the agent's own file and policy."""
+    task = consortium.publish(asking(spec_of()))
+    assert "data       heart: 1 columns, label disease (class); asks for sums of age" in befl_text("task", "show", task)
+    assert befl_text("task", "apply", task, status=2).startswith("BEFL-C-113: task")
+    rows = "".join(f"{30 + n % 40},{int(n % 40 > 17)}\n" for n in range(120))
+    (tmp_path / "heart.csv").write_text("age,disease\n" + rows)
+    config = tmp_path / "AGENT.toml"
+    text = 'befl = 1\nnetwork.profile = "p"\nidentity.msp_dir = "msp"\ndata.heart.path = "heart.csv"\n'
+    config.write_text(text)
+    assert "policy" in befl_text("task", "apply", task, "--config", config, status=2)
+    config.write_text(text + "policy.statistics = true\n")
+    assert f"applied to task {task}" in befl_text("task", "apply", task, "--config", config)
+    answer = consortium.caller("Org1MSP").evaluate("TaskContract:Applications", task, "10", "")
+    [application] = json.loads(answer)["records"]
+    assert 80 < application["statistics"]["age"]["values"] < 110
 
 
 def test_watch(consortium, finished, befl_text, capsys):

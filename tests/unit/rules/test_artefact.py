@@ -39,6 +39,7 @@ def finished(specification, **changes: Any) -> tuple[dict[str, Any], dict[str, A
         "layout": [{"name": "linear.weight", "shape": [1, 5]}, {"name": "linear.bias", "shape": []}],
         "length": 6,
         "model": "cd" * 32,
+        "preparation": {},
         "published_ms": 1_700_000_000_000,
         "rules": spec.rules(),
         "spec": to_record(spec),
@@ -115,6 +116,16 @@ def test_the_card_rounds_values_and_never_narrows_the_bound(specification, area,
     assert bound <= shown < bound + 1_000
 
 
+def test_pooled_columns_are_in_the_preparation_and_the_card_says_so(specification):
+    task, last, model = finished(specification, data__columns__age__statistics="pooled")
+    task["preparation"] = {"age": {"centre": "51.25", "spread": "9"}}
+    made = artefact.files(task, last, model)
+    column = canonical.loads(made["preparation.json"])["data"]["columns"]["age"]
+    assert (column["centre"], column["spread"], column["statistics"]) == ("51.25", "9", "declared")
+    assert canonical.loads(made["card.json"])["statistics"] == ["age"]
+    assert "sum of squares of these columns stand on the ledger: age." in made["card.md"].decode()
+
+
 def test_a_card_without_an_area(specification):
     task, last, model = finished(specification)
     last["metrics"] = summary(METRICS["binary/1"], None, {"A": Counts(0, 0, 0, (0,) * 64, (0,) * 64)})
@@ -126,7 +137,7 @@ def test_a_card_without_an_area(specification):
 def test_golden_digest(specification):
     # every endorser makes these bytes: whatever changes them is a new version of a rule
     made = artefact.files(*finished(specification))
-    assert codec.digest(made[artefact.MANIFEST]) == "e45eda9a7fbd3fdc213f0b6c1749e9cce5254c8d5f6982e96774a107bf45e2e0"
+    assert codec.digest(made[artefact.MANIFEST]) == "019599c0ab83cd3d0d153c199caf5a4b8413d295bac8ebe95e49880d1aea20ae"
     assert made == artefact.files(*finished(specification))
 
 

@@ -47,6 +47,7 @@ def folder_of(place: Path, app: AppCode, settings: dict, values: np.ndarray, lay
         },
         "contributors": {},
         "finished_ms": 2,
+        "preparation": {},
         "published_ms": 1,
         "issuer": "AMSP",
         "model": "0" * 64,
