@@ -23,6 +23,7 @@ _COMMANDS: Final = {
     "channel": ("befl.cli.channel:channel", "Let institutions into the channel, or out, by signatures of a majority."),
     "identity": ("befl.cli.identity:identity", "An institution's identities: list, enroll, show, renew, revoke."),
     "chaincode": ("befl.cli.chaincode:chaincode", "Agree on the chaincode, each institution for itself."),
+    "data": ("befl.cli.data:data", "Hold an institution's own file against a task."),
     "task": ("befl.cli.task:task", "Publish tasks, look at them, watch them, apply, cancel."),
     "agent": ("befl.cli.agent:agent", "Run an institution's agent."),
     "app": ("befl.cli.app:app", "Look at training apps and approve them."),

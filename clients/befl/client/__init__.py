@@ -12,6 +12,7 @@ from befl.agent.ledger import Receipt
 from befl.agent.start import serve as run_agent
 from befl.client.apps import App, Approval, app_code, approve_app, apps
 from befl.client.connection import Client, connect
+from befl.client.data import ColumnReport, DataReport, check_data
 from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
 from befl.client.models import Models, Verdict, verify_folder
 from befl.client.simulation import Simulation, simulate
@@ -24,7 +25,9 @@ __all__ = [
     "Applied",
     "Approval",
     "Client",
+    "ColumnReport",
     "ConsortiumParameters",
+    "DataReport",
     "InForce",
     "Member",
     "Members",
@@ -39,6 +42,7 @@ __all__ = [
     "app_code",
     "approve_app",
     "apps",
+    "check_data",
     "connect",
     "init",
     "run_agent",

@@ -46,7 +46,7 @@ def read(content: bytes, path: Path, spec: DataSpec, *, labelled: bool) -> tuple
         ``BEFL-C-103`` not such a file, ``BEFL-C-102`` too large, ``BEFL-C-105`` an array is missing, ``BEFL-C-106`` of
         another shape or type, ``BEFL-C-107`` values that are not finite, ``BEFL-C-109`` a label that is not declared.
     """
-    found = _safetensors(content, path) if path.suffix == ".safetensors" else _npz(content, path)
+    found = opened(content, path)
     wanted = ("x", "y") if labelled else ("x",)
     missing = [name for name in wanted if name not in found]
     if missing:
@@ -69,15 +69,32 @@ def read(content: bytes, path: Path, spec: DataSpec, *, labelled: bool) -> tuple
     return prepared, _labels(y, spec, path)
 
 
+def opened(content: bytes, path: Path) -> Mapping[str, NDArray[Any]]:
+    """Return the arrays ``x`` and ``y`` of a file, as far as it has them; raises ``BEFL-C-102``, ``BEFL-C-103``."""
+    return _safetensors(content, path) if path.suffix == ".safetensors" else _npz(content, path)
+
+
+def prepared(values: NDArray[Any], centre: str, spread: str) -> NDArray[np.float32]:
+    """Return ``(value - centre) / spread`` in single precision; what is beyond it is infinite."""
+    with np.errstate(over="ignore"):
+        made = values.astype(np.float32)
+        if float(centre):
+            made -= np.float32(centre)
+        if float(spread) != 1:
+            made /= np.float32(spread)
+    return made
+
+
 def _prepare(values: NDArray[Any], centre: str, spread: str, path: Path, name: str) -> NDArray[np.float32]:
-    made = values.astype(np.float32)
-    if float(centre):
-        made -= np.float32(centre)
-    if float(spread) != 1:
-        made /= np.float32(spread)
+    made = prepared(values, centre, spread)
     if not np.isfinite(made).all():
         raise BeflError("BEFL-C-107", f"{path}: {name} holds values that are not finite numbers")
     return made
+
+
+def label_texts(values: NDArray[Any]) -> list[str]:
+    """Write labels, whole numbers or text, as a task's classes are written."""
+    return [str(value) if values.dtype.kind == "U" else str(int(value)) for value in values]
 
 
 def _labels(y: NDArray[Any], spec: DataSpec, path: Path) -> NDArray[Any]:
@@ -88,7 +105,7 @@ def _labels(y: NDArray[Any], spec: DataSpec, path: Path) -> NDArray[Any]:
     if y.dtype.kind not in "uibU":
         raise BeflError("BEFL-C-106", f"{path}: y is of type {y.dtype}, not whole numbers or text")
     values, inverse = np.unique(y, return_inverse=True)
-    texts = [str(int(value)) if y.dtype.kind in "uib" else str(value) for value in values]
+    texts = label_texts(values)
     place = {text: index for index, text in enumerate(spec.classes)}
     unknown = [text for text in texts if text not in place]
     if unknown:

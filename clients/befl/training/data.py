@@ -39,6 +39,7 @@ MOST_CELLS: Final = 2 * 10**8
 LEAST_ROWS: Final = 10
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
+_LARGEST: Final = float(np.finfo(np.float32).max)
 _ZIP: Final = b"PK\x03\x04"
 
 
@@ -174,11 +175,11 @@ def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:
         columns, or holds a row or a cell that does not fit. The message names file, row (1 is the first after the
         header) and column.
     """
-    content = _read(path)
+    content = read_file(path)
     if spec.form == "array":
         x, y = arrays.read(content, path, spec, labelled=labelled)
         return Table(x, y, hashlib.sha256(content).hexdigest())
-    rows = _rows(content, path)
+    rows = csv_rows(content, path)
     header = _header(rows, path)
     wanted = [*spec.columns, *([spec.label] if labelled else [])]
     _check_columns(header, wanted, path)
@@ -202,7 +203,8 @@ def load(path: Path, spec: DataSpec, *, labelled: bool = True) -> Table:
     return Table(np.concatenate(made, axis=1), y, hashlib.sha256(content).hexdigest())
 
 
-def _read(path: Path) -> bytes:
+def read_file(path: Path) -> bytes:
+    """Read a data file as a whole; raises ``BEFL-C-101``, ``BEFL-C-102`` too large, ``BEFL-C-104`` empty."""
     try:
         if path.is_dir():
             raise BeflError("BEFL-C-101", f"{path}: is a folder, not a file")
@@ -221,8 +223,8 @@ def _read(path: Path) -> bytes:
     return content
 
 
-def _rows(content: bytes, path: Path) -> Iterator[list[str]]:
-    """Yield header and rows; blank lines are passed over."""
+def csv_rows(content: bytes, path: Path) -> Iterator[list[str]]:
+    """Yield header and rows of a CSV file; blank lines are passed over; raises ``BEFL-C-103``, ``BEFL-C-106``."""
     if content.startswith(_ZIP):
         raise BeflError("BEFL-C-103", f"{path}: a spreadsheet or an archive, not text", "Save the table as CSV, UTF-8.")
     try:
@@ -241,10 +243,12 @@ def _rows(content: bytes, path: Path) -> Iterator[list[str]]:
 
 
 def _header(rows: Iterator[list[str]], path: Path) -> list[str]:
-    header = [name.strip() for name in next(rows)]
+    header = [name.strip() for name in next(rows, [])]
+    if not header:
+        raise BeflError("BEFL-C-104", f"{path}: the file is empty")
     twice = sorted({name for name in header if header.count(name) > 1})
     if twice:
-        raise BeflError("BEFL-C-105", f"{path}: the header names a column twice: {_list(twice)}")
+        raise BeflError("BEFL-C-105", f"{path}: the header names a column twice: {listed(twice)}")
     return header
 
 
@@ -255,7 +259,7 @@ def _check_columns(header: list[str], wanted: list[str], path: Path) -> None:
     hint = "Name the columns in the first line as the task's [data] table does."
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         hint = "The header looks separated by semicolons or tabs; commas are expected."
-    raise BeflError("BEFL-C-105", f"{path}: columns missing: {_list(missing)}; the file has: {_list(header)}", hint)
+    raise BeflError("BEFL-C-105", f"{path}: columns missing: {listed(missing)}; the file has: {listed(header)}", hint)
 
 
 def _feature_names(name: str, column: Column) -> list[str]:
@@ -271,18 +275,18 @@ def _prepare(texts: list[str], name: str, column: Column, path: Path) -> NDArray
 
 def _prepare_number(texts: list[str], name: str, column: Column, path: Path) -> NDArray[np.float32]:
     """Two features; a text for missing that is itself a number (0) stands for every way to write it (0.0)."""
-    is_missing = _missing_number(column)
+    is_missing = missing_number(column)
     centre, spread = float(column.centre), float(column.spread)
     made = np.zeros((len(texts), 2), np.float32)
     for row, text in enumerate(texts):
         if is_missing(text):
             made[row, 1] = 1
             continue
-        value = (float(text) - centre) / spread if _NUMBER.fullmatch(text) else math.nan
-        if not abs(value) <= float(np.finfo(np.float32).max):
+        value = (number(text) - centre) / spread
+        if not usable(value):
             raise BeflError(
                 "BEFL-C-107",
-                f"{path}: row {row + 1}, column {name}: {_cell(text)} is not a number that can be used",
+                f"{path}: row {row + 1}, column {name}: {cell(text)} is not a number that can be used",
                 "Numbers are written with a point (12.5). If the text means that the value is not known, list it in "
                 f"the task under [data.columns] {name}, missing.",
             )
@@ -290,7 +294,18 @@ def _prepare_number(texts: list[str], name: str, column: Column, path: Path) -> 
     return made
 
 
-def _missing_number(column: Column) -> Callable[[str], bool]:
+def number(text: str) -> float:
+    """Read a cell; not a number (nan) when it is none, as ``nan`` and ``inf`` are none."""
+    return float(text) if _NUMBER.fullmatch(text) else math.nan
+
+
+def usable(value: float) -> bool:
+    """Say whether a prepared value fits single precision."""
+    return abs(value) <= _LARGEST
+
+
+def missing_number(column: Column) -> Callable[[str], bool]:
+    """Return what says of a cell that its value is not known."""
     texts = {"", *column.missing}
     numbers = {float(text) for text in column.missing if _NUMBER.fullmatch(text)}
     return lambda text: text in texts or bool(numbers and _NUMBER.fullmatch(text) and float(text) in numbers)
@@ -306,8 +321,8 @@ def _prepare_category(texts: list[str], name: str, column: Column, path: Path) -
         if index is None:
             raise BeflError(
                 "BEFL-C-108",
-                f"{path}: row {row + 1}, column {name}: {_cell(text)} is not a declared value; declared: "
-                f"{_list(column.values)}",
+                f"{path}: row {row + 1}, column {name}: {cell(text)} is not a declared value; declared: "
+                f"{listed(column.values)}",
                 f"Write the cell as the task does, or have the task list it under [data.columns] {name}, values or "
                 "missing.",
             )
@@ -321,10 +336,10 @@ def _labels(texts: list[str], spec: DataSpec, path: Path) -> NDArray[np.int64]:
     for row, text in enumerate(texts):
         index = place.get(text)
         if index is None:
-            found = _cell(text) if text else "nothing"
+            found = cell(text) if text else "nothing"
             raise BeflError(
                 "BEFL-C-109",
-                f"{path}: row {row + 1}, label {spec.label}: {found}; must be one of {_list(spec.classes)}",
+                f"{path}: row {row + 1}, label {spec.label}: {found}; must be one of {listed(spec.classes)}",
                 "Rows whose label is not known cannot be trained on: leave them out of the file.",
             )
         y[row] = index
@@ -345,10 +360,12 @@ def _numbers(texts: list[str], spec: DataSpec, path: Path) -> NDArray[np.float32
     return made[:, 0].copy()
 
 
-def _cell(text: str) -> str:
+def cell(text: str) -> str:
+    """Show one cell, never more of it than 40 characters."""
     return repr(text if len(text) <= 40 else text[:37] + "...")
 
 
-def _list(names: list[str] | tuple[str, ...]) -> str:
+def listed(names: list[str] | tuple[str, ...]) -> str:
+    """Show names, at most 20."""
     shown = [repr(name[:40]) for name in names[:20]]
     return ", ".join(shown) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
