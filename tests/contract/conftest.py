@@ -22,6 +22,7 @@ from befl.rules.parameters import Parameters
 ORGS = ("AlphaMSP", "BetaMSP", "GammaMSP")
 OUTSIDER = "DeltaMSP"
 APP = "ab" * 32
+ARCHIVE = b"the archive of an app"
 LAYOUT = canonical.dumps([{"name": "w", "shape": [2, 2]}, {"name": "b", "shape": [1]}]).decode()
 LENGTH = 5
 WEIGHTS = {"AlphaMSP": 100, "BetaMSP": 200, "GammaMSP": 301}
@@ -68,6 +69,8 @@ class Consortium:
     orgs = ORGS
     outsider = OUTSIDER
     app = APP
+    archive = ARCHIVE
+    added = codec.digest(ARCHIVE)
     layout = LAYOUT
     length = LENGTH
     weights = WEIGHTS
@@ -159,6 +162,18 @@ class Consortium:
 
     def model(self, number: int = 0) -> dict[str, bytes]:
         return {"model": codec.model_bytes(self.models[number])}
+
+    def add_app(self, *approvers: str) -> str:
+        """Let Alpha add an app and others approve it; return its digest."""
+        self.call("AppContract:Add", self.added, "forest", role="issuer", transient={"archive": ARCHIVE})
+        for org in approvers:
+            self.call("AppContract:Approve", self.added, by=org, role="operator")
+        return self.added
+
+    def depart(self, *orgs: str, function: str = "Leave") -> None:
+        """Let institutions leave, or decline."""
+        for org in orgs:
+            self.call(f"TaskContract:{function}", self.task, "no staff", by=org)
 
     def update(self, org: str, number: int = 1) -> NDArray[np.int32]:
         place = (*ORGS, OUTSIDER).index(org)

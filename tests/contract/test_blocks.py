@@ -35,6 +35,51 @@ def test_institutions_report_in_one_block(consortium):
     assert c.view().round.reports == c.orgs
 
 
+def test_institutions_decide_about_an_app_in_one_block(consortium):
+    c = consortium
+    digest = c.add_app("BetaMSP")
+    decisions = [
+        c.endorse("AppContract:Approve", digest, by="AlphaMSP", role="operator"),
+        c.endorse("AppContract:Withdraw", digest, by="BetaMSP", role="operator"),
+        c.endorse("AppContract:Approve", digest, by="GammaMSP", role="operator"),
+    ]
+    assert c.ledger.commit(decisions) == [VALID] * 3
+    assert [each["msp_id"] for each in c.ask("AppContract:Get", digest)["approvals"]] == ["AlphaMSP", "GammaMSP"]
+
+
+def test_an_app_is_added_once(consortium):
+    c = consortium
+    adding = [
+        c.endorse("AppContract:Add", c.added, "forest", by=org, role="issuer", transient={"archive": c.archive})
+        for org in c.orgs
+    ]
+    assert c.ledger.commit(adding) == [VALID, MVCC, MVCC]
+
+
+def test_institutions_decline_and_apply_in_one_block(consortium):
+    c = consortium.at("published")
+    declining = c.endorse("TaskContract:Decline", c.task, "no staff", by="BetaMSP")
+    assert c.ledger.commit([c.applying("AlphaMSP"), declining, c.applying("GammaMSP")]) == [VALID] * 3
+
+
+def test_a_departure_held_back_until_training_has_begun(consortium):
+    """Who has not left when the roster is drawn is on it, and says so again."""
+    c = consortium.at("applied")
+    held = c.endorse("TaskContract:Leave", c.task, "no staff", by="BetaMSP")
+    c.commit(c.opening())
+    assert c.ledger.commit(held) == [MVCC]
+    c.depart("BetaMSP")
+    assert (c.view().roster, c.view().departed) == (c.orgs, ("BetaMSP",))
+
+
+def test_of_a_departure_and_an_opening_in_a_block_the_first_counts(consortium):
+    c = consortium.at("reported")
+    leaving = c.endorse("TaskContract:Leave", c.task, "no staff", by="BetaMSP")
+    assert c.ledger.commit([leaving, c.opening()]) == [VALID, PHANTOM]
+    c.commit(c.opening())
+    assert c.view().roster == ("AlphaMSP", "GammaMSP")
+
+
 def test_tasks_do_not_meet(make_consortium, consortium):
     c = consortium.at("open")
     first, submitted = c.task, [c.submitting(org) for org in c.orgs]

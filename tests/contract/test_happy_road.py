@@ -30,6 +30,8 @@ HAPPY = {
         {"application"},
         0,
     ),
+    "TaskContract:Decline": ("published", lambda c: (c.task, "no staff"), lambda c: {}, {"departure"}, 0),
+    "TaskContract:Leave": ("closed", lambda c: (c.task, "no staff"), lambda c: {}, {"departure"}, 1),
     "TaskContract:Open": ("applied", lambda c: (c.task,), lambda c: {"by": "GammaMSP"}, {"task", "round"}, 1),
     "TaskContract:Finish": (
         "last",
@@ -57,11 +59,31 @@ HAPPY = {
     "TaskContract:View": ("published", lambda c: (c.task,), lambda c: {"role": None}, set(), None),
     "TaskContract:List": ("published", lambda c: ("10", ""), lambda c: {"role": None}, set(), None),
     "TaskContract:Applications": ("applied", lambda c: (c.task, "10", ""), lambda c: {"role": None}, set(), None),
+    "TaskContract:Departures": ("closed", lambda c: (c.task, "10", ""), lambda c: {"role": None}, set(), None),
     "RoundContract:Get": ("updated", lambda c: (c.task, "1"), lambda c: {"role": None}, set(), None),
     "RoundContract:List": ("open", lambda c: (c.task, "10", ""), lambda c: {"role": None}, set(), None),
     "RoundContract:Update": ("updated", lambda c: (c.task, "1", "BetaMSP"), lambda c: {"role": None}, set(), None),
     "ModelContract:Get": ("finished", lambda c: (c.task,), lambda c: {"role": None}, set(), None),
     "ModelContract:List": ("finished", lambda c: ("10", ""), lambda c: {"role": None}, set(), None),
+    "AppContract:Add": (
+        "empty",
+        lambda c: (c.added, "forest"),
+        lambda c: {"role": "issuer", "transient": {"archive": c.archive}},
+        {"app"},
+        0,
+    ),
+    "AppContract:Approve": ("empty", lambda c: (c.app,), lambda c: {"role": "operator"}, {"app_approval"}, 0),
+    "AppContract:Withdraw": (
+        "empty",
+        lambda c: (c.add_app("AlphaMSP"),),
+        lambda c: {"role": "operator"},
+        {"app_approval"},
+        0,
+    ),
+    "AppContract:Get": ("empty", lambda c: (c.add_app(),), lambda c: {"role": None}, set(), None),
+    "AppContract:List": ("empty", lambda c: ("10", ""), lambda c: {"role": None}, set(), None),
+    "AppContract:Approvals": ("empty", lambda c: ("10", ""), lambda c: {"role": None}, set(), None),
+    "AppContract:Bytes": ("empty", lambda c: (c.add_app(),), lambda c: {"role": None}, set(), None),
     "MemberContract:Register": ("empty", lambda c: (), lambda c: {"by": "OmegaMSP", "role": "operator"}, {"member"}, 0),
     "MemberContract:Leave": ("empty", lambda c: (), lambda c: {"by": "BetaMSP", "role": "operator"}, {"member"}, 0),
     "MemberContract:Approve": (
@@ -421,3 +443,71 @@ def test_a_bookmark_leads_to_no_other_kind_of_record(consortium, kind):
         else:
             with pytest.raises(Exception, match="BEFL-T-008: bookmark"):
                 c.ask(*query, "5", bookmark)
+
+
+def test_an_app_that_was_added_and_approved(consortium):
+    c = consortium
+    digest = c.add_app("BetaMSP", "AlphaMSP")
+    found = c.ask("AppContract:Get", digest)
+    assert found["app"] == c.record("app", digest)
+    assert found["app"]["msp_id"] == "AlphaMSP"
+    assert (found["app"]["name"], found["app"]["bytes"], found["app"]["added_ms"]) == ("forest", 21, c.start)
+    assert [each["msp_id"] for each in found["approvals"]] == ["AlphaMSP", "BetaMSP"]
+    assert c.ask("AppContract:List", "5", "")["records"] == [found["app"]]
+    assert c.ask("AppContract:Approvals", "5", "")["records"] == found["approvals"]
+    assert c.ledger.evaluate(ANYBODY, "AppContract:Bytes", digest) == c.archive
+    assert list(c.ledger.private_state("models")) == [create_composite_key("app", (digest,))]
+    c.call("AppContract:Withdraw", digest, by="BetaMSP", role="operator")
+    assert [each["msp_id"] for each in c.ask("AppContract:Get", digest)["approvals"]] == ["AlphaMSP"]
+    c.call("AppContract:Approve", digest, by="BetaMSP", role="operator")
+
+
+def test_an_app_of_a_release_is_approved_without_being_added(consortium):
+    c = consortium
+    c.call("AppContract:Approve", c.app, by="BetaMSP", role="operator")
+    found = c.ask("AppContract:Get", c.app)
+    assert found["app"] is None
+    assert [each["msp_id"] for each in found["approvals"]] == ["BetaMSP"]
+
+
+def test_who_declines_is_seen_and_may_apply_after_all(consortium):
+    c = consortium.at("published")
+    c.depart("BetaMSP", function="Decline")
+    assert c.view().departed == ("BetaMSP",)
+    (record,) = c.ask("TaskContract:Departures", c.task, "5", "")["records"]
+    assert (record["msp_id"], record["round"], record["reason"]) == ("BetaMSP", 0, "no staff")
+    c.apply("BetaMSP")
+    assert (c.view().applicants, c.view().departed) == (("BetaMSP",), ())
+
+
+def test_who_leaves_before_the_start_has_not_applied(consortium):
+    c = consortium.at("applied")
+    c.depart("BetaMSP")
+    assert (c.view().applicants, c.view().departed) == (("AlphaMSP", "GammaMSP"), ("BetaMSP",))
+    c.now += 60_000
+    c.commit(c.opening())
+    assert c.view().roster == ("AlphaMSP", "GammaMSP")
+
+
+def test_who_leaves_is_on_the_roster_of_later_rounds_no_more(consortium):
+    c = consortium.at("reported")
+    before = c.ask("RoundContract:Get", c.task, "1")
+    c.depart("GammaMSP")
+    assert c.view().roster == c.orgs  # of the round that is there
+    c.commit(c.opening())
+    assert c.view().roster == ("AlphaMSP", "BetaMSP")
+    after = c.ask("RoundContract:Get", c.task, "1")
+    assert (after["updates"], after["reports"]) == (before["updates"], before["reports"])
+    c.submit("AlphaMSP", "BetaMSP", number=2)
+    c.close(number=2)
+    c.report("AlphaMSP", "BetaMSP", number=2)
+    c.commit(c.finishing())
+    assert set(c.record("task", c.task)["contributors"]) == set(c.orgs)
+
+
+def test_who_leaves_in_an_open_round_may_deliver_or_not(consortium):
+    c = consortium.at("open")
+    c.submit("AlphaMSP", "BetaMSP")
+    c.depart("BetaMSP", "GammaMSP")
+    c.now += 30_001
+    assert set(c.close()["updates"]) == {"AlphaMSP", "BetaMSP"}

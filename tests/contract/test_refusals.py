@@ -23,6 +23,7 @@ from befl.rules.errors import CODES, BeflError
 
 UNKNOWN = "f" * 16
 DIGEST = "cd" * 32
+ARCHIVE = b"the archive of an app"
 
 
 def publish(**changes):
@@ -123,6 +124,15 @@ def cancelling(reason: str = "enough", **options):
 
 def operating(function: str, *arguments: str, **options):
     return call(function, *arguments, role="operator", **options)
+
+
+def adding(
+    archive: bytes | None = None, *, digest: str | None = None, name="forest", transient="archive", by="AlphaMSP"
+):
+    data = ARCHIVE if archive is None else archive
+    return call(
+        "AppContract:Add", digest or codec.digest(data), name, by=by, role="issuer", transient={transient: data}
+    )
 
 
 def prepared(preparation, following):
@@ -531,6 +541,102 @@ REFUSED = {
     "cancel: a reason without end": ("open", "BEFL-T-008", "reason: must be text", cancelling("x" * 501)),
     "cancel: twice": ("cancelled", "BEFL-T-002", "is cancelled: Cancel", cancelling()),
     "cancel: finished": ("finished", "BEFL-T-002", "is finished: Cancel", cancelling()),
+    # --- Decline, Leave
+    "decline: no such task": ("published", "BEFL-T-007", "no task", call("TaskContract:Decline", UNKNOWN, "x")),
+    "decline: not invited": (
+        "empty",
+        "BEFL-A-003",
+        "DeltaMSP is not invited",
+        prepared(
+            lambda c: c.publish(participants__institutions=["AlphaMSP", "BetaMSP"]),
+            call("TaskContract:Decline", "TASK", "x", by="DeltaMSP"),
+        ),
+    ),
+    "decline: applied": ("applied", "BEFL-T-003", "has already applied", call("TaskContract:Decline", "TASK", "x")),
+    "decline: twice": (
+        "published",
+        "BEFL-T-003",
+        "has already declined",
+        prepared(
+            lambda c: c.depart("AlphaMSP", function="Decline"),
+            call("TaskContract:Decline", "TASK", "x"),
+        ),
+    ),
+    "decline: too late": ("open", "BEFL-T-002", "is running", call("TaskContract:Decline", "TASK", "x")),
+    "decline: without a reason": ("published", "BEFL-T-008", "reason: must", call("TaskContract:Decline", "TASK", "")),
+    "leave: no such task": ("applied", "BEFL-T-007", "no task", call("TaskContract:Leave", UNKNOWN, "x")),
+    "leave: has not applied": ("published", "BEFL-A-002", "AlphaMSP does", call("TaskContract:Leave", "TASK", "x")),
+    "leave: an outsider": ("open", "BEFL-A-002", "DeltaMSP", call("TaskContract:Leave", "TASK", "x", by="DeltaMSP")),
+    "leave: twice": (
+        "open",
+        "BEFL-T-003",
+        "or left",
+        prepared(lambda c: c.depart("AlphaMSP"), call("TaskContract:Leave", "TASK", "x")),
+    ),
+    "leave: finished": ("finished", "BEFL-T-002", "is finished", call("TaskContract:Leave", "TASK", "x")),
+    "leave: a reason without end": ("open", "BEFL-T-008", "reason", call("TaskContract:Leave", "TASK", "x" * 501)),
+    "open: too few have stayed": (
+        "reported",
+        "BEFL-T-012",
+        "BetaMSP, GammaMSP left task",
+        prepared(lambda c: c.depart("BetaMSP", "GammaMSP"), opening()),
+    ),
+    "departures: no task id": ("published", "BEFL-T-007", "is no", call("TaskContract:Departures", "x", "5", "")),
+    # --- apps
+    "add: a short digest": ("empty", "BEFL-T-008", "digest: must be 64", adding(digest="ab")),
+    "add: a digest in capitals": ("empty", "BEFL-T-008", "digest: must be 64", adding(digest="AB" * 32)),
+    "add: another digest": ("empty", "BEFL-M-007", "the argument says cdcd", adding(digest=DIGEST)),
+    "add: no archive": ("empty", "BEFL-T-008", "no transient value 'archive'", adding(transient="app")),
+    "add: an empty archive": ("empty", "BEFL-G-013", "empty value", adding(b"")),
+    "add: too large": ("empty", "BEFL-C-004", "at most 4194304 bytes, not 4194305", adding(bytes(2**22 + 1))),
+    "add: no name": ("empty", "BEFL-C-004", "name: must be a word", adding(name="")),
+    "add: a path for a name": ("empty", "BEFL-C-004", "name: must be a word", adding(name="../forest")),
+    "add: twice": ("empty", "BEFL-T-003", "is on the ledger already", prepared(lambda c: c.add_app(), adding())),
+    "add: by another": (
+        "empty",
+        "BEFL-T-003",
+        "is on the ledger already",
+        prepared(lambda c: c.add_app(), adding(by="BetaMSP")),
+    ),
+    "approve: an app by no digest": ("empty", "BEFL-T-008", "digest", operating("AppContract:Approve", "forest")),
+    "approve: an app twice": (
+        "empty",
+        "BEFL-T-003",
+        "AlphaMSP has already approved",
+        prepared(lambda c: c.add_app("AlphaMSP"), operating("AppContract:Approve", codec.digest(ARCHIVE))),
+    ),
+    "withdraw: no digest": ("empty", "BEFL-T-008", "digest", operating("AppContract:Withdraw", "")),
+    "withdraw: never approved": ("empty", "BEFL-T-007", "no app_approval", operating("AppContract:Withdraw", DIGEST)),
+    "withdraw: a digest and a line": (
+        "empty",
+        "BEFL-T-008",
+        "digest",
+        operating("AppContract:Withdraw", DIGEST + "\n"),
+    ),
+    "withdraw: twice": (
+        "empty",
+        "BEFL-T-007",
+        "no app_approval",
+        prepared(
+            lambda c: (c.add_app("AlphaMSP"), c.call("AppContract:Withdraw", c.added, role="operator")),
+            operating("AppContract:Withdraw", codec.digest(ARCHIVE)),
+        ),
+    ),
+    "withdraw: another's": (
+        "empty",
+        "BEFL-T-007",
+        "no app_approval",
+        prepared(lambda c: c.add_app("BetaMSP"), operating("AppContract:Withdraw", codec.digest(ARCHIVE))),
+    ),
+    "app: unknown": ("empty", "BEFL-T-007", "no app cdcd", call("AppContract:Get", DIGEST)),
+    "app: no digest": ("empty", "BEFL-T-008", "digest", call("AppContract:Get", "forest")),
+    "archive: unknown": ("empty", "BEFL-T-007", "no app cdcd", call("AppContract:Bytes", DIGEST)),
+    "archive: only approved": (
+        "empty",
+        "BEFL-T-007",
+        "no app cdcd",
+        prepared(lambda c: c.call("AppContract:Approve", DIGEST, role="operator"), call("AppContract:Bytes", DIGEST)),
+    ),
     # --- members
     "register: twice": ("empty", "BEFL-T-003", "is a member already", call("MemberContract:Register", role="operator")),
     "leave: no member": ("empty", "BEFL-T-007", "no member OmegaMSP", operating("MemberContract:Leave", by="OmegaMSP")),
@@ -893,8 +999,15 @@ def test_the_certificates_of_this_page_would_do(consortium):
 
 @pytest.mark.parametrize("name", [name for name in ALL if name not in BOUND])
 def test_a_query_needs_no_role(consortium, name):
-    consortium.at("finished")
-    arguments = {"task": consortium.task, "round": "2", "msp_id": "BetaMSP", "page_size": "5", "bookmark": ""}
+    consortium.at("finished").add_app()
+    arguments = {
+        "task": consortium.task,
+        "digest": consortium.added,
+        "round": "2",
+        "msp_id": "BetaMSP",
+        "page_size": "5",
+        "bookmark": "",
+    }
     asked = [arguments[argument] for argument in ALL[name].arguments]
     assert consortium.ledger.evaluate(Creator("DeltaMSP", certificate()), name, *asked)
 

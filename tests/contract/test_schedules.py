@@ -159,6 +159,15 @@ class World:
             if self.random.random() < 0.6:
                 self.order()
 
+    def depart(self, msp_id: str) -> None:
+        """Let an institution decline or leave, whichever is possible now."""
+        self.c.now = self.clock
+        for function in ("TaskContract:Decline", "TaskContract:Leave"):
+            try:
+                self.c.call(function, self.c.task, "no staff", by=msp_id)
+            except BeflError as error:
+                assert error.code in ("BEFL-T-002", "BEFL-T-003", "BEFL-A-002")  # noqa: PT017 - any of two may be refused
+
     def calm(self) -> list[Step]:
         """Let everybody who is not gone work as it should, until nothing moves; return the last steps."""
         while any(one.pending for one in self.institutions.values()):
@@ -194,12 +203,16 @@ class World:
 def check(world: World, last: list[Step]) -> str:
     """Hold the end against what may be; return how it ended."""
     c, view = world.c, world.c.view()
-    working = set(world.institutions) - world.gone
+    working = set(world.institutions) - world.gone - set(view.departed)
     if view.state == "published":
         assert len(working) < view.spec.participants.least
-        assert all("applicants: it starts with" in step.why for step in last)
+        assert all("applicants: it starts with" in step.why or "has declined" in step.why for step in last)
         return "not enough applicants"
     present = working & set(view.roster)
+    stay = set(view.roster) - set(view.departed)
+    if view.state == "running" and len(stay) < view.spec.participants.least:
+        assert all("left task" in step.why or step.action == "end" or "round" in step.why for step in last)
+        return "too few have stayed"
     if view.state == "running":
         assert view.round is not None
         assert len(present) < view.spec.quorum
@@ -242,6 +255,30 @@ def test_a_task_finishes_or_says_what_it_waits_for(make_consortium, data, seed, 
     world.storm(events)
     world.gone = leave
     check(world, world.calm())
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.too_slow])
+@given(st.data(), st.integers(0, 2**32 - 1), st.integers(2, 5), st.integers(0, 60), st.integers(0, 60))
+def test_whoever_declines_or_leaves_holds_up_nobody_else(make_consortium, data, seed, size, before, after):
+    least = data.draw(st.integers(1, size), "least")
+    world = World(
+        make_consortium(),
+        seed,
+        size,
+        gone=0,
+        participants__least=least,
+        participants__most=size,
+        rounds__quorum=0,
+        rounds__count=data.draw(st.integers(1, 3), "count"),
+    )
+    leave = data.draw(st.lists(st.sampled_from(sorted(world.institutions)), unique=True, max_size=size), "leave")
+    world.storm(before)
+    for msp_id in leave:
+        world.depart(msp_id)
+    world.storm(after)
+    ended = check(world, world.calm())
+    if size - len(leave) >= least:  # unless those who left were most of those who had applied
+        assert ended in ("finished", "too few have stayed")
 
 
 @pytest.mark.parametrize("seed", range(6))

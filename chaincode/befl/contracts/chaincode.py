@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-from befl.contracts import member, model, parameter, task
+from befl.contracts import app, member, model, parameter, task
 from befl.contracts import round as rounds
 from befl.contracts.context import Context, Transaction
 from befl.contracts.stub import Stub
@@ -16,6 +16,7 @@ CONTRACTS: Final[Mapping[str, Mapping[str, Transaction]]] = {
     "TaskContract": task.TRANSACTIONS,
     "RoundContract": rounds.TRANSACTIONS,
     "ModelContract": model.TRANSACTIONS,
+    "AppContract": app.TRANSACTIONS,
     "MemberContract": member.TRANSACTIONS,
     "ParameterContract": parameter.TRANSACTIONS,
 }

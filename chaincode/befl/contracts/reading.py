@@ -30,10 +30,11 @@ def load(context: Context, task: str, *, mine: str | None = None) -> TaskView:
         ``BEFL-T-007`` when there is no such task.
     """
     record = context.require("task", task_id(task))
+    departed = _named(context, "departure", record["id"], mine)
     if record["state"] == "published":
-        return views.make(record, _applicants(context, record["id"], mine), None, [], [])
+        return views.make(record, _named(context, "application", record["id"], mine), departed, None, [], [])
     if record["round"] == 0:
-        return views.make(record, [], None, [], [])
+        return views.make(record, [], departed, None, [], [])
     current = context.require("round", record["id"], number_key(record["round"]))
     members = [msp_id for msp_id in record["roster"] if mine in (None, msp_id)]
 
@@ -42,7 +43,7 @@ def load(context: Context, task: str, *, mine: str | None = None) -> TaskView:
 
     updates = delivered("update") if current["state"] == "open" else list(current["updates"])
     reports = [] if current["state"] == "open" else delivered("report")
-    return views.make(record, record["roster"], current, updates, reports)
+    return views.make(record, record["roster"], departed, current, updates, reports)
 
 
 def deliveries(
@@ -65,7 +66,8 @@ def current_record(view: TaskView) -> dict[str, Any]:
     return view.round.record
 
 
-def _applicants(context: Context, task: str, mine: str | None) -> list[str]:
+def _named(context: Context, kind: str, task: str, mine: str | None) -> list[str]:
+    """Name the institutions that have a record of a kind about the task."""
     if mine is None:
-        return [item["msp_id"] for item in context.read_below("application", task)]
-    return [mine] if context.read("application", task, mine) is not None else []
+        return [item["msp_id"] for item in context.read_below(kind, task)]
+    return [mine] if context.read(kind, task, mine) is not None else []

@@ -106,8 +106,10 @@ def get_round(context: Context, task: str, number: str) -> bytes:
     """Answer a round with its updates' and reports' records."""
     wanted = whole_number(number, "round")
     record = context.require("round", task_id(task), number_key(wanted))
-    roster = context.require("task", task)["roster"]
-    found = {f"{kind}s": deliveries(context, kind, task, wanted, roster) for kind in ("update", "report")}
+    found = {
+        f"{kind}s": {each["msp_id"]: each for each in context.read_below(kind, task, number_key(wanted))}
+        for kind in ("update", "report")
+    }
     return canonical.dumps({"round": record, **found})
 
 

@@ -82,8 +82,30 @@ def apply(context: Context, task: str, app_digest: str, statistics: str) -> byte
         "v": 1,
     }
     context.write(record, view.id, msp_id)
+    if msp_id in view.departed:
+        context.forget("departure", view.id, msp_id)  # its operator has thought better of it
     context.announce("Apply", view.id)
     return canonical.dumps({"task": view.id})
+
+
+def decline(context: Context, task: str, reason: str) -> bytes:
+    """Say that the institution will not apply, so that nobody waits for it; it may apply all the same later."""
+    view = load(context, task, mine=context.caller.msp_id)
+    mode_of(view).check_decline(view, context.caller.msp_id)
+    _depart(context, view, reason)
+    context.announce("Decline", view.id)
+    return canonical.dumps({"task": view.id})
+
+
+def leave(context: Context, task: str, reason: str) -> bytes:
+    """Leave a task: before it starts the application is withdrawn, later the next round opens without the caller."""
+    view = load(context, task, mine=context.caller.msp_id)
+    mode_of(view).check_leave(view, context.caller.msp_id)
+    if view.state == "published":
+        context.forget("application", view.id, context.caller.msp_id)
+    _depart(context, view, reason)
+    context.announce("Leave", view.id, view.record["round"])
+    return canonical.dumps({"round": view.record["round"], "task": view.id})
 
 
 def open_round(context: Context, task: str) -> bytes:
@@ -91,6 +113,7 @@ def open_round(context: Context, task: str) -> bytes:
     view = load(context, task)
     mode_of(view).check_open(view, context.caller.msp_id, context.now_ms)
     record = dict(view.record)
+    record["roster"] = [msp_id for msp_id in view.roster if msp_id not in view.departed]
     if view.round is None:
         record["roster"] = draw(view.id, view.applicants, view.spec.participants.most)
         record["preparation"] = _pooled(context, view, record["roster"])
@@ -130,9 +153,7 @@ def cancel(context: Context, task: str, reason: str) -> bytes:
     MODES[found["rules"]["mode"]].task_machine.require(task, found["state"], "Cancel")
     if context.caller.msp_id != found["issuer"]:
         raise BeflError("BEFL-A-004", f"task {task} was published by {found['issuer']}")
-    if not 1 <= len(reason) <= 500:
-        raise BeflError("BEFL-T-008", "reason: must be text of 1 to 500 characters")
-    record = {**found, "cancelled_ms": context.now_ms, "reason": reason, "state": "cancelled"}
+    record = {**found, "cancelled_ms": context.now_ms, "reason": _reason(reason), "state": "cancelled"}
     context.write(record, task)
     context.announce("Cancel", task)
     return canonical.dumps({"task": task})
@@ -162,6 +183,31 @@ def _pooled(context: Context, view: TaskView, roster: list[str]) -> dict[str, di
     return preparation(data, [read_sums(item["statistics"], data) for item in applications])
 
 
+def list_departures(context: Context, task: str, page_size: str, bookmark: str) -> bytes:
+    """Answer a page of those who declined a task or left it, with their reasons."""
+    return context.page("departure", (task_id(task),), page_size, bookmark)
+
+
+def _reason(text: str) -> str:
+    if not 1 <= len(text) <= 500:
+        raise BeflError("BEFL-T-008", "reason: must be text of 1 to 500 characters")
+    return text
+
+
+def _depart(context: Context, view: TaskView, reason: str) -> None:
+    """Write that the caller's institution takes no further part; round 0 is before training started."""
+    record = {
+        "departed_ms": context.now_ms,
+        "kind": "departure",
+        "msp_id": context.caller.msp_id,
+        "reason": _reason(reason),
+        "round": view.record["round"],
+        "task": view.id,
+        "v": 1,
+    }
+    context.write(record, view.id, context.caller.msp_id)
+
+
 def _count(record: dict[str, Any], evaluated: dict[str, Any]) -> None:
     """Add an evaluated round to the task's sums."""
     record["done"] += 1
@@ -176,10 +222,13 @@ def _count(record: dict[str, Any], evaluated: dict[str, Any]) -> None:
 TRANSACTIONS: Final = {
     "Publish": Transaction(publish, ("spec", "app_digest", "layout"), role="issuer", transient=("model",)),
     "Apply": Transaction(apply, ("task", "app_digest", "statistics"), role="trainer"),
+    "Decline": Transaction(decline, ("task", "reason"), role="trainer"),
+    "Leave": Transaction(leave, ("task", "reason"), role="trainer"),
     "Open": Transaction(open_round, ("task",), role="trainer"),
     "Finish": Transaction(finish, ("task",), role="trainer", transient=("model",)),
     "Cancel": Transaction(cancel, ("task", "reason"), role="issuer"),
     "View": Transaction(view_task, ("task",)),
     "List": Transaction(list_tasks, ("page_size", "bookmark")),
     "Applications": Transaction(list_applications, ("task", "page_size", "bookmark")),
+    "Departures": Transaction(list_departures, ("task", "page_size", "bookmark")),
 }

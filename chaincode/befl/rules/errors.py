@@ -156,6 +156,13 @@ _TABLE: Final = (
         "`pip install 'befl[track]'`.",
     ),
     Code(
+        "BEFL-C-014",
+        "It is not clear which app is meant",
+        "An app is named by the word that tasks call it, by the first 16 or more digits of its SHA-256, or by its "
+        "folder, archive or file. The message lists what there is; two apps of one name are told apart by digest. "
+        "befl app list shows those of this release and those on the ledger.",
+    ),
+    Code(
         "BEFL-C-020",
         "Metrics would be open to other machines",
         "An address that other machines reach shows metrics only over TLS and only to who has a certificate of the "
@@ -584,6 +591,12 @@ _TABLE: Final = (
         "A model names its app by digest. Apps that come with befl are found by it when befl has the same version "
         "of them; any other is given as a file (--app FILE), and its SHA-256 must be the one on the model's card.",
     ),
+    Code(
+        "BEFL-M-111",
+        "The app is not the one that the ledger describes",
+        "Whoever adds an app to the ledger says its name, and the archive has a name inside: they differ, or the "
+        "archive is none. The app is not run. Ask the institution that added it, which the message names.",
+    ),
     # --- N: network -------------------------------------------------------------------------------------------
     Code(
         "BEFL-N-001",
@@ -770,7 +783,8 @@ _TABLE: Final = (
     Code(
         "BEFL-T-007",
         "Unknown id",
-        "There is no such task, round, update, report or model on this channel. befl task list shows the tasks.",
+        "There is no such task, round, update, report, model, app or approval on this channel. befl task list shows "
+        "the tasks, befl app list the apps.",
     ),
     Code(
         "BEFL-T-008",
@@ -781,8 +795,9 @@ _TABLE: Final = (
     Code(
         "BEFL-T-009",
         "The app is another one than the task's",
-        "The application carries the SHA-256 of the app that the institution's operator approved, and the task "
-        "names another. Look at it with befl app show, approve it with befl app approve.",
+        "A task names its app by SHA-256. The application carries another, or no app of that SHA-256 is here: neither "
+        "in this release, nor in the agent's folder, nor on the ledger. Look at the issuer's file with befl app show, "
+        "approve it with befl app approve.",
     ),
     Code(
         "BEFL-T-010",
@@ -794,6 +809,12 @@ _TABLE: Final = (
         "The consortium's parameters do not allow the task",
         "The members have set bounds for all tasks; the message names each that the task passes. befl parameters "
         "show prints them.",
+    ),
+    Code(
+        "BEFL-T-012",
+        "Too few trainers are left",
+        "Institutions have left the task, and fewer than its [participants] least remain: no further round opens. "
+        "The institution that published the task cancels it, and publishes it anew for those who will take part.",
     ),
 )
 

@@ -1,4 +1,4 @@
-"""What institutions are called."""
+"""What institutions and apps are called."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from befl.rules.reader import Text
 MSP_ID: Final = Text(
     most=64, pattern=r"[A-Za-z0-9][A-Za-z0-9.\-]*", expects="an MSP ID (letters, digits, dots and hyphens)"
 )
+APP_NAME: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")
 
 
 def msp_id_of(name: str) -> str:

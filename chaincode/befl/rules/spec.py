@@ -40,6 +40,8 @@ MOST_PARAMETERS: Final = 6_000_000
 MOST_ROW_VALUES: Final = 1_000_000
 MOST_SPEC_BYTES: Final = 200_000
 MOST_VALUE_BITS: Final = 30
+MOST_APP_BYTES: Final = 4 * 2**20
+"""The largest archive of an app that travels in private data."""
 
 _NAME: Final = Text(most=100, pattern=r"[^\x00-\x1f\x7f]+", expects="a name")
 _WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")

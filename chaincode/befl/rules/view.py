@@ -58,6 +58,8 @@ class TaskView:
         When.
     applicants, roster : tuple of str
         MSP IDs, sorted; the roster is empty until training starts.
+    departed : tuple of str
+        MSP IDs of those who declined before training started, or left since; sorted.
     done : int
         Rounds closed with an aggregate and evaluated.
     round : RoundView or None
@@ -72,6 +74,7 @@ class TaskView:
     published_ms: int
     applicants: tuple[str, ...]
     roster: tuple[str, ...]
+    departed: tuple[str, ...]
     done: int
     round: RoundView | None
     record: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
@@ -85,6 +88,7 @@ class TaskView:
 def make(
     task: dict[str, Any],
     applicants: list[str],
+    departed: list[str],
     current: dict[str, Any] | None,
     updates: list[str],
     reports: list[str],
@@ -97,6 +101,7 @@ def make(
         published_ms=task["published_ms"],
         applicants=tuple(applicants),
         roster=tuple(task["roster"]),
+        departed=tuple(departed),
         done=task["done"],
         round=None
         if current is None
@@ -120,6 +125,7 @@ def to_record(view: TaskView) -> dict[str, Any]:
     return {
         "task": view.record,
         "applicants": list(view.applicants),
+        "departed": list(view.departed),
         "round": view.round.record if view.round else None,
         "updates": list(view.round.updates) if view.round else [],
         "reports": list(view.round.reports) if view.round else [],
@@ -128,4 +134,5 @@ def to_record(view: TaskView) -> dict[str, Any]:
 
 def from_record(record: dict[str, Any]) -> TaskView:
     """Read the JSON form that :func:`to_record` made."""
-    return make(record["task"], record["applicants"], record["round"], record["updates"], record["reports"])
+    names = ("task", "applicants", "departed", "round", "updates", "reports")
+    return make(*(record[name] for name in names))

@@ -84,6 +84,17 @@ class TrainingTable:
         default="cpu",
     )
     timeout: int = setting(Integer(1, 7 * 86_400), "seconds that one call of the app may take", default=3_600)
+    user: str = setting(
+        Text(most=32, pattern=r"(?:[a-z_][a-z0-9_\-]*)?", expects="the name of a user of this system"),
+        "as which user of the system the app runs, where the agent runs as root; empty for the agent's own",
+        default="",
+    )
+    confine: bool = setting(
+        Boolean(),
+        "whether the kernel keeps the app from files other than Python's and the system's, from connections and from "
+        "other processes, as far as it can",
+        default=True,
+    )
 
 
 @dataclass(frozen=True)

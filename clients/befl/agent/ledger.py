@@ -112,6 +112,47 @@ class Ledger:
         """Cancel a task."""
         return self._submit("TaskContract:Cancel", task, reason)
 
+    def decline(self, task: str, reason: str) -> Receipt:
+        """Say that the institution will not apply."""
+        return self._submit("TaskContract:Decline", task, reason)
+
+    def leave_task(self, task: str, reason: str) -> Receipt:
+        """Leave a task: withdraw the application, or take no part in later rounds."""
+        return self._submit("TaskContract:Leave", task, reason)
+
+    def departures(self, task: str) -> Iterator[dict[str, Any]]:
+        """Read the records of those who declined a task or left it, page by page."""
+        return self._pages("TaskContract:Departures", task)
+
+    def add_app(self, name: str, archive: bytes) -> Receipt:
+        """Add an app."""
+        return self._submit("AppContract:Add", codec.digest(archive), name, transient={"archive": archive})
+
+    def approve_app(self, digest: str) -> Receipt:
+        """Record that the institution approves an app."""
+        return self._submit("AppContract:Approve", digest)
+
+    def withdraw_app(self, digest: str) -> Receipt:
+        """Take the institution's approval of an app back."""
+        return self._submit("AppContract:Withdraw", digest)
+
+    def apps(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all apps that were added, page by page."""
+        return self._pages("AppContract:List")
+
+    def app_approvals(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all approvals of apps, page by page."""
+        return self._pages("AppContract:Approvals")
+
+    def app(self, digest: str) -> dict[str, Any]:
+        """Read ``app`` (None when it was not added) and ``approvals`` of an app."""
+        record: dict[str, Any] = self._evaluate("AppContract:Get", digest)
+        return record
+
+    def app_bytes(self, digest: str) -> bytes:
+        """Read an app's archive from the own peer and check its digest (``BEFL-M-007``)."""
+        return self._checked(digest, "AppContract:Bytes", digest)
+
     def register(self) -> Receipt:
         """Register the institution as a member."""
         return self._submit("MemberContract:Register")

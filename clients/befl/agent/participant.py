@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from befl.agent.config import AgentConfig
+from befl.agent.ledger import Ledger
 from befl.agent.store import Store
 from befl.rules import codec
 from befl.rules.errors import BeflError
@@ -17,7 +18,7 @@ from befl.rules.metrics import METRICS
 from befl.rules.seeds import rows_seed, training_seed
 from befl.rules.spec import DataSpec, TaskSpec
 from befl.rules.view import TaskView
-from befl.training import AppCode, Trainer, builtin_apps
+from befl.training import AppCode, Trainer, builtin_apps, open_archive
 from befl.training.data import Table, load, problem, split, sums
 from befl.training.metrics import COUNTING
 
@@ -33,21 +34,31 @@ class AppParticipant:
         The institution.
     view : TaskView
         The task.
+    ledger : Ledger, optional
+        Where the archive of an app is fetched that is not in the agent's folder.
     trainer : Trainer, optional
         Where the app runs, shared with others and closed by its owner; one of its own unless given.
 
     Raises
     ------
     BeflError
-        ``BEFL-C-007`` no file for the data, ``BEFL-C-1..`` the file does not fit, ``BEFL-T-009`` the release's app is
-        another one than the task's.
+        ``BEFL-C-007`` no file for the data, ``BEFL-C-1..`` the file does not fit, ``BEFL-T-009`` the task's app is not
+        here, ``BEFL-M-111`` it is another than the ledger says.
     """
 
-    def __init__(self, config: AgentConfig, msp_id: str, view: TaskView, *, trainer: Trainer | None = None) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        msp_id: str,
+        view: TaskView,
+        ledger: Ledger | None = None,
+        *,
+        trainer: Trainer | None = None,
+    ) -> None:
         self._msp_id = msp_id
         self._layout: tuple[Tensor, ...] = read_layout(view.record["layout"])
         self._owned = trainer is None
-        self._trainer = trainer or _own_trainer(config, view)
+        self._trainer = trainer or _own_trainer(config, view, code_of(view, Store(config.state_dir), ledger))
         self._config = config
         self._read: tuple[DataSpec, tuple[int, ...]] | None = None
         try:  # the child imports torch while the rows are read
@@ -138,16 +149,53 @@ def _state(path: Path) -> tuple[int, ...]:
     return (found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
 
 
-def _own_trainer(config: AgentConfig, view: TaskView) -> Trainer:
-    """Start the task's app, which must be the one that the task names."""
-    app = app_of(view.spec.app.name)
-    if app.digest != view.record["app"]["digest"]:
-        raise BeflError(
-            "BEFL-T-009",
-            f"app {app.name} has SHA-256 {app.digest[:16]} here, task {view.id} names "
-            f"{view.record['app']['digest'][:16]}",
-            "Institutions of one task must run the same release of befl.",
-        )
+def code_of(view: TaskView, store: Store, ledger: Ledger | None = None) -> AppCode:
+    """Find the code of a task's app by its digest: in this release, in the agent's folder, on the ledger.
+
+    Nobody is asked here: the agent's worker holds the digest against its operator's approvals before each step.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-T-009`` when it is nowhere, ``BEFL-M-111`` when it is not the app that the task names.
+    """
+    name, digest = view.record["app"]["name"], view.record["app"]["digest"]
+    own = [app for app in builtin_apps().values() if app.digest == digest]
+    if own:
+        return own[0]
+    archive = store.app(digest)
+    if archive is None:
+        archive = _fetch(digest, name, ledger)
+        store.keep_app(digest, archive)
+    return app_from(archive, name, f"task {view.id}")
+
+
+def app_from(archive: bytes, name: str, whose: str) -> AppCode:
+    """Read an archive that must be an app of a name; raises ``BEFL-M-111`` when it is another or none."""
+    try:
+        app = open_archive(archive)
+    except BeflError as error:
+        raise BeflError("BEFL-M-111", f"{whose} names app {name}: {error.message}") from None
+    if app.name != name:
+        raise BeflError("BEFL-M-111", f"{whose} names app {name}, the archive of that SHA-256 is app {app.name}")
+    return app
+
+
+def _fetch(digest: str, name: str, ledger: Ledger | None) -> bytes:
+    try:
+        if ledger is not None:
+            return ledger.app_bytes(digest)
+    except BeflError as error:
+        if error.code != "BEFL-T-007":
+            raise
+    raise BeflError(
+        "BEFL-T-009",
+        f"app {name} {digest[:16]} is neither in this release of befl nor in the agent's folder nor on the ledger",
+        "Ask the issuer for the app's file and approve it, `befl app approve FILE`; or to add it, `befl app add FILE`.",
+    )
+
+
+def _own_trainer(config: AgentConfig, view: TaskView, app: AppCode) -> Trainer:
     return Trainer(
         app,
         view.spec.app.settings,
@@ -156,6 +204,8 @@ def _own_trainer(config: AgentConfig, view: TaskView) -> Trainer:
         threads=config.training.threads,
         timeout=config.training.timeout,
         device=config.training.device,
+        user=config.training.user,
+        confined=config.training.confine,
     )
 
 
@@ -168,20 +218,16 @@ def app_of(name: str) -> AppCode:
 
 
 def initial_model(
-    spec: TaskSpec, seed: int, *, python: str | None = None
-) -> tuple[str, tuple[Tensor, ...], NDArray[np.float32]]:
-    """Make the initial model of a task.
+    spec: TaskSpec, app: AppCode, seed: int, *, python: str | None = None
+) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
+    """Make the initial model of a task with its app.
 
     Returns
     -------
-    digest : str
-        SHA-256 of the app's code.
     layout : tuple of Tensor
         The model's tensors.
     values : ndarray of float32, shape (length,)
         The initial parameters.
     """
-    app = app_of(spec.app.name)
     with Trainer(app, spec.app.settings, problem(spec.data), python=python) as trainer:
-        layout, values = trainer.init(seed)
-    return app.digest, layout, values
+        return trainer.init(seed)

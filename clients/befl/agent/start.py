@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import logging
 import threading
 import time
@@ -18,6 +19,7 @@ from befl.gateway import Gateway, Network, Profile, connect
 from befl.operations.watch import AgentWatch
 from befl.rules.errors import BeflError
 from befl.rules.version import __version__
+from befl.training.confine import weaknesses
 
 log = logging.getLogger("befl.agent")
 
@@ -41,7 +43,9 @@ def serve(path: Path, stopped: threading.Event) -> None:
         gateway = stack.enter_context(connect(profile, config.user_dir))
         network = gateway.network(config.network.channel)
         ledger = Ledger(network.contract(config.network.chaincode))
-        agent = Agent(config, profile.msp_id, ledger, AppParticipant, stopped, watch)
+        agent = Agent(config, profile.msp_id, ledger, functools.partial(AppParticipant, ledger=ledger), stopped, watch)
+        for weakness in weaknesses_of(config):
+            log.warning("training: %s", weakness)
         follower = threading.Thread(
             target=_follow, args=(network, config.network.chaincode, agent, stopped), name="events", daemon=True
         )
@@ -54,6 +58,15 @@ def serve(path: Path, stopped: threading.Event) -> None:
             stopped.set()
             ender.join(timeout=5)
             follower.join(timeout=5)
+
+
+def weaknesses_of(config: AgentConfig) -> list[str]:
+    """Say what an app could reach that it should not, with this configuration on this machine."""
+    if config.training.confine:
+        return weaknesses([config.state_dir, config.user_dir, *(config.data_path(alias) for alias in config.data)])
+    if config.training.user:
+        return []
+    return ["[training] confine is off and no user is named: an app can read the agent's keys"]
 
 
 @contextlib.contextmanager

@@ -102,10 +102,16 @@ class Store:
             return digest
         return found.decode(errors="replace")
 
-    def approve(self, digest: str, decision: dict[str, Any]) -> None:
-        """Record the operator's approval of an app."""
-        approvals = {**self.approvals(), digest: decision}
-        self._write(self.folder / "approvals.json", canonical.dumps(approvals) + b"\n")
+    def approve(self, digest: str, decision: dict[str, Any], archive: bytes | None = None) -> None:
+        """Record the operator's approval of an app, and keep its archive."""
+        if archive is not None:
+            self.keep_app(digest, archive)
+        self._keep_approvals({**self.approvals(), digest: decision})
+
+    def withdraw(self, digest: str) -> None:
+        """Forget the operator's approval of an app, and its archive."""
+        self._keep_approvals({each: decision for each, decision in self.approvals().items() if each != digest})
+        self._app(digest).unlink(missing_ok=True)
 
     def approvals(self) -> dict[str, dict[str, Any]]:
         """Return the approved apps by digest; raises ``BEFL-C-001`` when the file was damaged."""
@@ -124,6 +130,15 @@ class Store:
             )
         return approvals
 
+    def keep_app(self, digest: str, archive: bytes) -> None:
+        """Keep an app's archive."""
+        self._write(self._app(digest), archive)
+
+    def app(self, digest: str) -> bytes | None:
+        """Return the archive of an app; None when there is none that has this digest."""
+        found = self._read(self._app(digest))
+        return found if found is not None and codec.digest(found) == digest else None
+
     def forget(self, task: str) -> None:
         """Remove what was kept to train a task; the final model's folder stays."""
         shutil.rmtree(self._task(task), ignore_errors=True)
@@ -138,6 +153,12 @@ class Store:
         for name, data in files.items():
             self._write(folder / name, data)
         return folder
+
+    def _keep_approvals(self, approvals: dict[str, dict[str, Any]]) -> None:
+        self._write(self.folder / "approvals.json", canonical.dumps(approvals) + b"\n")
+
+    def _app(self, digest: str) -> Path:
+        return self.folder / "apps" / f"{digest}.befl-app"
 
     def _task(self, task: str) -> Path:
         return self.folder / "tasks" / task

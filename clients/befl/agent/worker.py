@@ -169,7 +169,7 @@ class Worker(threading.Thread):
         if step.action == "apply" and self._policy.apply == "ask" and not against:
             config = " --config AGENT.toml" if view.spec.data.pooled else ""
             against = [f'the operator decides (policy.apply = "ask"): befl task apply {self.task}{config}']
-        if against and step.action in ("apply", "submit"):
+        if against and step.action in ("apply", "submit", "report"):  # the app runs
             self._say(logging.WARNING, f"does not {step.action}: {'; '.join(against)}")
             return _POLL_S
         started = time.monotonic()

@@ -19,13 +19,15 @@ format_option = click.option(
 )
 
 
-def connected(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that say where and as whom, and a connected client as first argument.
 
     Parameters
     ----------
     name : str
         The identity that is used when ``--as`` names the institution only.
+    optional : bool
+        Whether the command does without: its first argument is None when neither network nor profile is named.
     """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
@@ -63,6 +65,9 @@ def connected(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]
         ) -> None:
             from befl.client import connect
 
+            if optional and network is None and profile is None:
+                command(None, *args, **rest)
+                return
             with connect(network=network, identity=identity, profile=profile, user=user, name=name) as client:
                 command(client, *args, **rest)
 

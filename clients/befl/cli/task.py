@@ -1,7 +1,8 @@
-"""``befl task``: publish, list, show, watch, apply, cancel."""
+"""``befl task``: publish, list, show, watch, apply, decline, leave, cancel."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,33 +12,41 @@ from befl.cli.common import connected, emit, format_option, measured, moment, pl
 
 if TYPE_CHECKING:
     from befl.client import Client
-    from befl.client.tasks import Change
+    from befl.client.tasks import Change, Departure
     from befl.rules.spec import DataSpec
     from befl.rules.view import RoundView, TaskView
 
 
 @click.group()
 def task() -> None:
-    """Publish tasks, look at them, watch them, apply, cancel."""
+    """Publish tasks, look at them, watch them, apply, decline, leave, cancel."""
 
 
 @task.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@click.option(
+    "--app",
+    metavar="APP",
+    help="Its app's folder, archive, Python file or SHA-256, when befl does not bring it and the ledger has none, or "
+    "several, of its name. An app that the ledger lacks is added.",
+)
 @click.option("--python", metavar="PATH", help="The interpreter with torch that makes the initial model.")
 @connected("issuer")
 @format_option
-def publish(client: Client, file: Path, python: str | None, form: str) -> None:
+def publish(client: Client, file: Path, app: str | None, python: str | None, form: str) -> None:
     """Publish the task of a TASK.toml, with an initial model that its app makes.
 
     \b
-    Example:
+    Examples:
       befl task publish heart.toml --network network --as org1
+      befl task publish scans.toml --app scans/ --network network --as org1
     """  # noqa: D301  # click wants the character itself
     emit(
-        client.tasks.publish(file, python=python),
+        client.tasks.publish(file, app=app, python=python),
         form,
         lambda made: (
-            f"published task {made.task} ({made.parameters} parameters), block {made.block}, "
+            (f"added its app {made.app[:16]} to the ledger\n" if made.added else "")
+            + f"published task {made.task} ({made.parameters} parameters), block {made.block}, "
             f"transaction {made.txid[:16]}\nnext: befl task watch {made.task}"
         ),
     )
@@ -78,8 +87,12 @@ def list_tasks(client: Client, form: str) -> None:
 def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
     """Show a task: what it wants, who takes part, whom it waits for, its rounds."""
     view = client.tasks.get(id)
-    rounds = client.tasks.rounds(id)
-    emit({"task": view.record, "rounds": rounds}, form, lambda _: _page(view, rounds))
+    rounds, departures = client.tasks.rounds(id), client.tasks.departures(id)
+    emit(
+        {"task": view.record, "rounds": rounds, "departures": departures},
+        form,
+        lambda _: _page(view, rounds, departures, client.tasks.reachable(view)),
+    )
 
 
 @task.command()
@@ -136,6 +149,35 @@ def apply(client: Client, id: str, config: Path | None, form: str) -> None:  # n
     emit(client.tasks.apply(id, config=config), form, lambda made: f"applied to task {made.task}, block {made.block}")
 
 
+_REASON = click.option("--reason", default="not said", show_default=True, help="Why; stands on the ledger.")
+
+
+@task.command()
+@click.argument("id")
+@_REASON
+@connected("agent")
+@format_option
+def decline(client: Client, id: str, reason: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+    """Say for the institution that it will not apply, so that nobody waits for it.
+
+    The agent asks no more. `befl task apply` still works while the task has not started.
+    """
+    emit(client.tasks.decline(id, reason), form, lambda made: f"declined task {id}, block {made.block}")
+
+
+@task.command()
+@click.argument("id")
+@_REASON
+@connected("agent")
+@format_option
+def leave(client: Client, id: str, reason: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
+    """Leave a task: withdraw the application, or take no part in later rounds of a task that runs.
+
+    The round that is open goes on without the institution when its deadline is over.
+    """
+    emit(client.tasks.leave(id, reason), form, lambda made: f"left task {id}, block {made.block}")
+
+
 @task.command()
 @click.argument("id")
 @click.option("--reason", required=True, help="Why; stands on the ledger.")
@@ -146,7 +188,7 @@ def cancel(client: Client, id: str, reason: str, form: str) -> None:  # noqa: A0
     emit(client.tasks.cancel(id, reason), form, lambda made: f"cancelled task {id}, block {made.block}")
 
 
-def _page(view: TaskView, rounds: Any) -> str:
+def _page(view: TaskView, rounds: Any, departures: Sequence[Departure], reachable: int) -> str:
     spec, record = view.spec, view.record
     rule = record["rules"]["metrics"]
     lines = [
@@ -159,7 +201,10 @@ def _page(view: TaskView, rounds: Any) -> str:
         f"  privacy    {spec.privacy.scheme}",
         f"  applied    {', '.join(view.applicants) or 'nobody yet'}",
         f"  trainers   {', '.join(view.roster) or 'not selected yet'}",
+        *(f"  declined   {each.msp_id} ({each.reason})" for each in departures if not each.round),
+        *(f"  left       {each.msp_id} in round {each.round} ({each.reason})" for each in departures if each.round),
         f"  waits for  {_waits(view)}",
+        *_hopeless(view, reachable),
         "",
         table(
             ("round", "state", "updates", "seconds", *(heading for heading, _ in measured(rule, None))),
@@ -183,6 +228,15 @@ def _data(data: DataSpec) -> str:
     rows = f"{len(data.columns)} columns" if data.form == "table" else f"arrays of shape {list(data.shape)}"
     asked = f"; asks for sums of {', '.join(data.pooled)}" if data.pooled else ""
     return f"{data.alias}: {rows}, label {data.label} ({data.target}){asked}"
+
+
+def _hopeless(view: TaskView, reachable: int) -> Iterator[str]:
+    """Say when too few are left for what the task waits for, and who can do what."""
+    least, stay = view.spec.participants.least, len(set(view.roster) - set(view.departed))
+    if view.state == "published" and reachable < least:
+        yield f"  in vain    {reachable} institutions have applied or still can; the task starts with {least}"
+    elif view.state == "running" and stay < least:
+        yield f"  in vain    {stay} trainers stay, a round opens with {least}; {view.record['issuer']} can cancel it"
 
 
 def _waits(view: TaskView) -> str:
@@ -210,6 +264,8 @@ def _line(change: Change) -> str:
         detail = f"{len(current.reports)} of {len(view.roster)} reports"
     elif change.transaction == "Close" and current:
         detail = f"{current.state} after {(current.closed_ms - current.opened_ms) / 1000:.2f} s"
+    elif change.transaction in ("Decline", "Leave"):
+        detail = f"without {', '.join(view.departed)}"
     elif change.transaction == "Apply":
         detail = f"{len(view.applicants)} of {view.spec.participants.most} applications"
     where = f"block {change.block}  tx {change.txid[:12]}"

@@ -10,24 +10,26 @@ from __future__ import annotations
 
 from befl.agent.ledger import Receipt
 from befl.agent.start import serve as run_agent
-from befl.client.apps import App, Approval, app_code, approve_app, apps
-from befl.client.connection import Client, connect
+from befl.client.apps import App, Approval, Apps, approve_app, apps, find_app, pack_app, withdraw_app
+from befl.client.connection import Client, connect, connect_operator
 from befl.client.data import ColumnReport, DataReport, check_data
 from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
 from befl.client.models import Models, Verdict, verify_folder
 from befl.client.simulation import Simulation, simulate
 from befl.client.starting import init
-from befl.client.tasks import Applied, Published, RoundSummary, Tasks, TaskSummary
+from befl.client.tasks import Applied, Departure, Published, RoundSummary, Tasks, TaskSummary
 
 __all__ = [
     "Agent",
     "App",
     "Applied",
     "Approval",
+    "Apps",
     "Client",
     "ColumnReport",
     "ConsortiumParameters",
     "DataReport",
+    "Departure",
     "InForce",
     "Member",
     "Members",
@@ -39,13 +41,16 @@ __all__ = [
     "TaskSummary",
     "Tasks",
     "Verdict",
-    "app_code",
     "approve_app",
     "apps",
     "check_data",
     "connect",
+    "connect_operator",
+    "find_app",
     "init",
+    "pack_app",
     "run_agent",
     "simulate",
     "verify_folder",
+    "withdraw_app",
 ]

@@ -6,7 +6,9 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from befl.agent.config import load
 from befl.agent.ledger import Ledger
+from befl.client.apps import Apps
 from befl.client.members import ConsortiumParameters, Members
 from befl.client.models import Models
 from befl.client.tasks import Tasks
@@ -30,7 +32,9 @@ class Client:
     Attributes
     ----------
     tasks : Tasks
-        Publish, list, watch, apply, cancel.
+        Publish, list, watch, apply, decline, leave, cancel.
+    apps : Apps
+        Add, list, approve, withdraw.
     models : Models
         List, fetch, verify.
     members : Members
@@ -46,6 +50,7 @@ class Client:
         self._chaincode = chaincode
         self.ledger = Ledger(self._network.contract(chaincode))
         self.tasks = Tasks(self.ledger, lambda: self._network.chaincode_events(chaincode))
+        self.apps = Apps(self.ledger)
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
         self.parameters = ConsortiumParameters(self.ledger)
@@ -99,6 +104,26 @@ def connect(
         profile, user = _find(Path(network), identity, name)
     read = Profile.load(Path(profile))
     return Client(open_gateway(read, Path(user)), read.msp_id, channel=channel, chaincode=chaincode)
+
+
+def connect_operator(config: str | Path) -> Client | None:
+    """Connect as the operator of an agent's institution, where one machine has both identities.
+
+    Parameters
+    ----------
+    config : path
+        The AGENT.toml.
+
+    Returns
+    -------
+    Client or None
+        None when no identity ``admin`` lies beside the agent's.
+    """
+    agent = load(Path(config))
+    user = agent.user_dir.parent / "admin"
+    if not user.is_dir():
+        return None
+    return connect(profile=agent.profile, user=user, channel=agent.network.channel, chaincode=agent.network.chaincode)
 
 
 def _find(network: Path, identity: str | None, name: str) -> tuple[Path, Path]:

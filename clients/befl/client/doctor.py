@@ -10,7 +10,7 @@ import datetime as dt
 import json
 import os
 import shutil
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, TypeVar
@@ -19,6 +19,7 @@ from cryptography import x509
 
 from befl.agent.config import AgentConfig, Policy, load
 from befl.agent.ledger import Ledger
+from befl.agent.start import weaknesses_of
 from befl.agent.store import Store
 from befl.gateway import Identity, Profile, connect
 from befl.operations.findings import Finding
@@ -74,6 +75,8 @@ class AgentFacts:
         How many apps the operator has approved.
     policy : Policy or None
         What the operator agrees to.
+    confinement : sequence of str
+        What an app could reach that it should not.
     python : str
         A Python for training that is configured and is not there; else empty.
     metrics : BeflError or None
@@ -99,6 +102,7 @@ class AgentFacts:
     state: str = ""
     approvals: int | BeflError | None = None
     policy: Policy | None = None
+    confinement: Sequence[str] = ()
     python: str = ""
     metrics: BeflError | None = None
     data: Mapping[str, str] | None = None
@@ -188,10 +192,13 @@ def check_approvals(facts: AgentFacts) -> Iterable[Finding]:
 
 
 def check_training(facts: AgentFacts) -> Iterable[Finding]:
-    """Check that the Python which trains is there."""
+    """Check that the Python which trains is there, and that an app is kept from what is none of its business."""
     if facts.python:
         advice = "Name a Python that has torch in AGENT.toml ([training] python), or leave it out."
         yield _problem("training", f"{facts.python} is not there or may not be run", advice)
+    for weakness in facts.confinement:
+        advice = "See docs/explanation/trust; or let apps run as another user: [training] user."
+        yield Finding("agent", "training", "warning", weakness, advice)
 
 
 def check_metrics(facts: AgentFacts) -> Iterable[Finding]:
@@ -273,6 +280,7 @@ def gather(path: Path, task: str | Path | None, now: dt.datetime) -> AgentFacts:
         state=wrong,
         approvals=approvals,
         policy=config.policy,
+        confinement=weaknesses_of(config),
         python=python if python and shutil.which(python) is None else "",
         metrics=_metrics(config),
         data={alias: _readable(config.data_path(alias)) for alias in config.data},

@@ -1,4 +1,4 @@
-"""Tasks: publish, look, watch, apply, cancel."""
+"""Tasks: publish, look, watch, apply, decline, leave, cancel."""
 
 from __future__ import annotations
 
@@ -13,11 +13,13 @@ from befl.agent.config import load
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.participant import initial_model, rows_of
 from befl.agent.store import read_whole
+from befl.client.apps import Apps, find_app
 from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.errors import BeflError
 from befl.rules.seeds import initial_seed
 from befl.rules.view import TaskView
+from befl.training import builtin_apps
 from befl.training.data import sums
 
 
@@ -43,12 +45,46 @@ class Event(Protocol):
 
 @dataclass(frozen=True)
 class Published:
-    """A task that stands on the ledger now."""
+    """A task that stands on the ledger now.
+
+    Parameters
+    ----------
+    task, txid, block : str, str, int
+        Its id, transaction and block.
+    parameters : int
+        Length of its model.
+    app : str
+        SHA-256 of its app's archive.
+    added : bool
+        Whether the app was added to the ledger on this occasion.
+    """
 
     task: str
     txid: str
     block: int
     parameters: int
+    app: str
+    added: bool
+
+
+@dataclass(frozen=True)
+class Departure:
+    """An institution that declined a task, or left it.
+
+    Parameters
+    ----------
+    msp_id, reason : str
+        Who, and why.
+    round : int
+        In which round it left; 0 when it declined before training started.
+    departed_ms : int
+        When, milliseconds since 1970.
+    """
+
+    msp_id: str
+    reason: str
+    round: int
+    departed_ms: int
 
 
 @dataclass(frozen=True)
@@ -122,26 +158,36 @@ class Tasks:
         self._ledger = ledger
         self._events = events
 
-    def publish(self, path: str | Path, *, python: str | None = None) -> Published:
+    def publish(self, path: str | Path, *, app: str | Path | None = None, python: str | None = None) -> Published:
         """Publish the task of a TASK.toml; the app makes the initial model in a training process.
+
+        An app that befl does not bring is added to the ledger first, unless it is there.
 
         Parameters
         ----------
         path : path
             The task specification.
+        app : str or path, optional
+            The app, as :func:`befl.client.find_app` takes it; by default that which the task names.
         python : str, optional
             The interpreter with torch; this process' own by default.
 
         Raises
         ------
         BeflError
-            ``BEFL-C-...`` for the file, ``BEFL-A-001`` when the identity is no issuer.
+            ``BEFL-C-...`` for the file, ``BEFL-C-014`` for the app, ``BEFL-A-001`` when the identity is no issuer.
         """
-        spec = read_spec(path)
-        digest, layout, values = initial_model(spec, initial_seed(spec), python=python)
+        spec, apps = read_spec(path), Apps(self._ledger)
+        code = find_app(app or spec.app.name, apps=apps)
+        if code.name != spec.app.name:
+            raise BeflError("BEFL-C-014", f"the task names app {spec.app.name}, {app} is app {code.name}")
+        layout, values = initial_model(spec, code, initial_seed(spec), python=python)
         model = codec.model_bytes(codec.to_fixed(values, spec.aggregation.scale_bits))
-        receipt = self._ledger.publish(spec, digest, layout, model)
-        return Published(receipt.value["task"], receipt.txid, receipt.block, values.size)
+        added = code not in builtin_apps().values() and not apps.has(code.digest)
+        if added:
+            apps.add(code)
+        receipt = self._ledger.publish(spec, code.digest, layout, model)
+        return Published(receipt.value["task"], receipt.txid, receipt.block, values.size, code.digest, added)
 
     def list(self) -> Sequence[TaskSummary]:
         """Return all tasks of the channel."""
@@ -178,6 +224,28 @@ class Tasks:
         statistics = _statistics(view, config) if view.spec.data.pooled else {}
         receipt = self._ledger.apply(task, view.record["app"]["digest"], statistics)
         return Applied(task, receipt.txid, receipt.block)
+
+    def decline(self, task: str, reason: str) -> Receipt:
+        """Say for the institution that it will not apply, so that nobody waits for it; it may apply all the same."""
+        return self._ledger.decline(task, reason)
+
+    def leave(self, task: str, reason: str) -> Receipt:
+        """Withdraw the institution's application; of a task that runs, take no part in later rounds."""
+        return self._ledger.leave_task(task, reason)
+
+    def departures(self, task: str) -> Sequence[Departure]:
+        """Return who declined a task or left it."""
+        return [
+            Departure(each["msp_id"], each["reason"], each["round"], each["departed_ms"])
+            for each in self._ledger.departures(task)
+        ]
+
+    def reachable(self, view: TaskView) -> int:
+        """Count the institutions that have applied to a task or still can: all others declined or are not invited."""
+        invited = set(view.spec.participants.institutions)
+        if view.spec.participants.institutions == "any":
+            invited = {each["msp_id"] for each in self._ledger.members() if "trainer" in each["roles"]}
+        return len({*invited, *view.applicants} - set(view.departed))
 
     def cancel(self, task: str, reason: str) -> Receipt:
         """Cancel a task that the institution published."""

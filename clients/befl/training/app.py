@@ -21,24 +21,30 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 import re
+import stat
 import tarfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Final, Self
 
 from befl.rules.errors import BeflError
+from befl.rules.names import APP_NAME
 from befl.rules.reader import Choice, Integer, Text, parse_toml, read, setting
+from befl.rules.spec import MOST_APP_BYTES
 
 ENTRY: Final = "app.py"
 MANIFEST: Final = "app.toml"
-MOST_BYTES: Final = 4 * 2**20
+SUFFIX: Final = ".befl-app"
 MOST_FILES: Final = 100
 _BUILTIN: Final = Path(__file__).parent / "apps"
 _LOOP: Final = _BUILTIN / "loop.py"
 _FILE: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.\-]{0,99}")
+_SIZE: Final = re.compile(rb"[0-7]{11}\0")
+_BLOCK: Final = 512
 
 
 @dataclass(frozen=True)
@@ -46,10 +52,7 @@ class AppManifest:
     """``app.toml``: what an app says of itself."""
 
     befl: int = setting(Integer(1, 1), "version of this file's form")
-    name: str = setting(
-        Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)"),
-        "what tasks call the app",
-    )
+    name: str = setting(APP_NAME, "what tasks call the app")
     about: str = setting(Text(most=500), "what it does, one line", default="")
     loop: str = setting(
         Choice(("none", "torch")),
@@ -98,45 +101,55 @@ class AppCode:
 def read_app(path: Path) -> AppCode:
     """Read an app from its folder, its archive or its one Python file.
 
+    Of a folder every file counts but those that begin with ``.`` or ``__``. An app has no folders and no links in it.
+
     Raises
     ------
     BeflError
         ``BEFL-M-101`` when it cannot be read, is too large or is no app.
     """
+    what = str(path)
     try:
         if path.is_dir():
-            found = {each.name: each for each in sorted(path.iterdir()) if not each.name.startswith((".", "__"))}
-            files = {name: _read(each) for name, each in found.items()}
+            names = [each.name for each in sorted(path.iterdir()) if not each.name.startswith((".", "__"))]
+            if len(names) > MOST_FILES:
+                raise _refuse(what, f"more than {MOST_FILES} files")
+            files = {name: _read(path / name, what, os.O_NOFOLLOW) for name in names}
             wants_loop = MANIFEST in files and _manifest(files).loop == "torch"
-            return _checked({_LOOP.name: _LOOP.read_bytes(), **files} if wants_loop else files, str(path))
-        content = _read(path)
+            return _checked({_LOOP.name: _LOOP.read_bytes(), **files} if wants_loop else files, what)
+        content = _read(path, what)
     except OSError as error:
         raise BeflError("BEFL-M-101", f"app {path}: {error.strerror or type(error).__name__}") from None
     if path.suffix == ".py":
-        if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_\-]{0,63}", path.stem):
+        if not re.fullmatch(APP_NAME.pattern, path.stem):
             raise BeflError("BEFL-M-101", f"app {path}: the file's name must be a word: it names the app")
         return AppCode.of(path.stem, content)
-    return open_archive(content, str(path))
+    return open_archive(content, what)
 
 
 def open_archive(content: bytes, what: str = "the archive") -> AppCode:
     """Read an app from the bytes of its archive, which must be exactly those that its files make.
 
+    Of each header only name and size are looked at; whatever else an archive can say (folders, links, devices, holes,
+    owners, other forms of a name) makes other bytes than ours.
+
     Raises
     ------
     BeflError
-        ``BEFL-M-101`` when it is none, holds anything but plain files, or was made in another way.
+        ``BEFL-M-101`` when it is none or was made in another way.
     """
-    files = {}
-    try:
-        with tarfile.open(fileobj=io.BytesIO(content), mode="r:") as tar:
-            for entry in _bounded(tar, what):
-                reader = tar.extractfile(entry)
-                if not entry.isreg() or reader is None:
-                    raise _refuse(what, f"{entry.name[:40]!r} is not a plain file")
-                files[entry.name] = reader.read()
-    except (tarfile.TarError, EOFError, ValueError, OverflowError):
-        raise _refuse(what, "is no archive of an app") from None
+    if len(content) > MOST_APP_BYTES:
+        raise _refuse(what, f"larger than {MOST_APP_BYTES} bytes")
+    files: dict[str, bytes] = {}
+    place = 0
+    while content[place : place + 1] not in (b"", b"\0"):
+        name = content[place : place + 100].rstrip(b"\0").decode("latin-1")
+        size = content[place + 124 : place + 136]
+        if not _SIZE.fullmatch(size) or len(files) >= MOST_FILES or not _FILE.fullmatch(name):
+            raise _refuse(what, "is no archive of an app")
+        place += _BLOCK
+        files[name] = content[place : place + int(size[:-1], 8)]
+        place += -(-len(files[name]) // _BLOCK) * _BLOCK
     made = _checked(files, what)
     if made.archive != content:
         raise _refuse(what, "was not made by befl app pack: the same files make other bytes")
@@ -150,19 +163,19 @@ def builtin_apps() -> dict[str, AppCode]:
     return {app.name: app for app in found}
 
 
-def _read(path: Path) -> bytes:
-    with path.open("rb") as file:
-        content = file.read(MOST_BYTES + 1)
-    if len(content) > MOST_BYTES:
-        raise BeflError("BEFL-M-101", f"app {path}: larger than {MOST_BYTES} bytes")
+def _read(path: Path, what: str, flags: int = 0) -> bytes:
+    """Read a plain file of bounded size; a pipe or a device is not waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC | flags)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _refuse(what, f"{path.name[:40]!r} is not a plain file")
+        with os.fdopen(descriptor, "rb", closefd=False) as file:
+            content = file.read(MOST_APP_BYTES + 1)
+    finally:
+        os.close(descriptor)
+    if len(content) > MOST_APP_BYTES:
+        raise _refuse(what, f"larger than {MOST_APP_BYTES} bytes")
     return content
-
-
-def _bounded(tar: tarfile.TarFile, what: str) -> Iterable[tarfile.TarInfo]:
-    for number, entry in enumerate(tar):
-        if number >= MOST_FILES:
-            raise _refuse(what, f"more than {MOST_FILES} files")
-        yield entry
 
 
 def _checked(files: Mapping[str, bytes], what: str) -> AppCode:
@@ -172,9 +185,12 @@ def _checked(files: Mapping[str, bytes], what: str) -> AppCode:
     missing = [name for name in (ENTRY, MANIFEST) if name not in files]
     if missing:
         raise _refuse(what, f"has no {missing[0]}")
-    if sum(map(len, files.values())) > MOST_BYTES or len(files) > MOST_FILES:
-        raise _refuse(what, f"more than {MOST_BYTES} bytes or {MOST_FILES} files")
-    return AppCode(_manifest(files).name, dict(files))
+    if sum(map(len, files.values())) > MOST_APP_BYTES:
+        raise _refuse(what, f"larger than {MOST_APP_BYTES} bytes")
+    made = AppCode(_manifest(files).name, dict(files))
+    if len(made.archive) > MOST_APP_BYTES:
+        raise _refuse(what, f"its archive is larger than {MOST_APP_BYTES} bytes")
+    return made
 
 
 def _manifest(files: Mapping[str, bytes]) -> AppManifest:

@@ -7,6 +7,7 @@ import contextlib
 import dataclasses
 import logging
 import os
+import pwd
 import queue
 import select
 import shutil
@@ -32,6 +33,7 @@ from befl.training.problem import Problem
 
 _LOG: Final = logging.getLogger(__name__)
 _CHILD: Final = Path(__file__).with_name("child.py")
+_CONFINE: Final = Path(__file__).with_name("confine.py")
 _LOG_LINES: Final = 50
 _LOG_LINE_BYTES: Final = 1_000
 _REAP_SECONDS: Final = 10
@@ -52,7 +54,8 @@ class Trainer:
 
     The process starts in the background when the trainer is made, so that importing torch costs no waiting; when it
     died or was killed, the next call starts another. It gets no environment of the agent's, an empty working folder, no
-    descriptor but its pipes, and dies with the agent. Calls are for one thread at a time.
+    descriptor but its pipes, and dies with the agent. What it may reach besides is
+    cut off by ``confine.py``. Calls are for one thread at a time.
 
     Parameters
     ----------
@@ -70,6 +73,10 @@ class Trainer:
         Seconds that one call may take, the start included.
     device : str
         ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU when there is one; what an app makes of it is its own matter.
+    user : str
+        The system's user as whom the app runs; empty for the caller's own.
+    confined : bool
+        Whether the kernel keeps the app from files, sockets and other processes, as far as it can.
     log : callable or None
         Gets each line that the app writes; by default this module's logger, level info.
     """
@@ -84,6 +91,8 @@ class Trainer:
         threads: int = 1,
         timeout: float = 600.0,
         device: str = "cpu",
+        user: str = "",
+        confined: bool = True,
         log: Callable[[str], None] | None = None,
     ) -> None:
         self._app = app
@@ -93,6 +102,8 @@ class Trainer:
         self._python = python or sys.executable
         self._threads = threads
         self._timeout = timeout
+        self._user = user
+        self._confined = confined
         self._log = log or (lambda line: _LOG.info("app %s: %s", app.name, line))
         self._process: _Process | None = None
         self._sent: tuple[object, object] | None = None
@@ -234,7 +245,7 @@ class Trainer:
         return found
 
     def _start(self) -> None:
-        self._process = _Process(self._python, self._threads, self._log)
+        self._process = _Process(self._python, self._threads, self._log, self._user, confined=self._confined)
         problem = {**dataclasses.asdict(self._problem), "device": self._device}
         header = {"op": "load", "name": self._app.name, "settings": self._settings, "problem": problem}
         self._send(header, {name: np.frombuffer(content, np.uint8) for name, content in self._app.files.items()})
@@ -338,16 +349,22 @@ class _OutOfTimeError(Exception):
 class _Process:
     """The child, its pipes, its folder and its log."""
 
-    def __init__(self, python: str, threads: int, log: Callable[[str], None]) -> None:
+    def __init__(
+        self, python: str, threads: int, log: Callable[[str], None], user: str = "", *, confined: bool = True
+    ) -> None:
         self._folder = tempfile.mkdtemp(prefix="befl-train-")
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._line_sink = log
         started: _Started = queue.SimpleQueue()
-        command = [python, "-s", "-B", "-P", str(_CHILD), str(os.getpid()), str(threads)]
+        script = [str(_CONFINE), str(_CHILD)] if confined else [str(_CHILD)]
+        command = [python, "-s", "-B", "-P", *script, str(os.getpid()), str(threads)]
         environment = _environment(threads, self._folder)
         # For Linux a process' parent is the thread that made it: so this thread lives as long as the child.
         self._keeper = threading.Thread(
-            target=self._keep, args=(command, environment, started), name="befl-trainer", daemon=True
+            target=self._keep,
+            args=(command, environment, self._account(user), started),
+            name="befl-trainer",
+            daemon=True,
         )
         self._keeper.start()
         child = started.get()
@@ -355,7 +372,7 @@ class _Process:
             self._remove_folder()
             raise BeflError(
                 "BEFL-M-101",
-                f"interpreter {python}: {child.strerror}",
+                f"interpreter {python}" + (f" as user {user}" if user else "") + f": {child.strerror}",
                 "The agent's configuration names it under [training] python.",
             )
         self._child = child
@@ -370,6 +387,7 @@ class _Process:
         self,
         command: list[str],
         environment: dict[str, str],
+        account: dict[str, Any],
         started: queue.SimpleQueue[subprocess.Popen[bytes] | OSError],
     ) -> None:
         """Start the child, pass its log on, reap it."""
@@ -384,6 +402,7 @@ class _Process:
                 env=environment,
                 close_fds=True,
                 start_new_session=True,
+                **account,
             )
         except OSError as error:
             started.put(error)
@@ -393,6 +412,24 @@ class _Process:
             with child.stderr as errors:
                 self._read_log(errors.fileno())
         child.wait()
+
+    def _account(self, user: str) -> dict[str, Any]:
+        """Give the working folder to the user as whom the child runs; return what Popen needs to become that user."""
+        if not user:
+            return {}
+        try:
+            entry = pwd.getpwnam(user)
+            os.chown(self._folder, entry.pw_uid, entry.pw_gid)
+        except (KeyError, OSError) as error:
+            self._remove_folder()
+            why = "there is no such user" if isinstance(error, KeyError) else error.strerror
+            raise BeflError(
+                "BEFL-M-101",
+                f"the training process cannot run as {user}: {why}",
+                "[training] user wants an agent that runs as root, and a user that the system knows.",
+            ) from None
+        groups = os.getgrouplist(user, entry.pw_gid)
+        return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": groups, "umask": 0o077}
 
     def _read_log(self, descriptor: int) -> None:
         rest = b""

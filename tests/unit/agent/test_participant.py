@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 
 from befl.agent.config import DataTable
-from befl.agent.participant import AppParticipant, app_of, initial_model
+from befl.agent.ledger import Ledger
+from befl.agent.participant import AppParticipant, app_of, code_of, initial_model
+from befl.agent.store import Store
 from befl.gateway.wait import until
 from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
 from befl.rules.reader import to_record
 from befl.rules.view import make
+from befl.training import AppCode
 
 from .memory import config, spec_of
 
@@ -37,7 +40,7 @@ def view_of(digest: str | None = None, layout=LAYOUT):
         "spec": to_record(spec_of()),
         "state": "published",
     }
-    return make(record, [], None, [], [])
+    return make(record, [], [], None, [], [])
 
 
 @pytest.fixture
@@ -49,8 +52,7 @@ def configured(tmp_path):
 
 def test_the_same_bytes_each_time_and_each_life(configured):
     spec = spec_of()
-    digest, layout, values = initial_model(spec, 7)
-    assert digest == app_of("tabular").digest
+    layout, values = initial_model(spec, app_of("tabular"), 7)
     view, model = view_of(layout=layout), codec.to_fixed(values, spec.aggregation.scale_bits)
     with AppParticipant(configured, "Org1MSP", view) as first:
         weight, update = first.train(view, model, 1)
@@ -108,10 +110,61 @@ def test_a_file_that_does_not_fit_leaves_no_process(configured, tmp_path):
         AppParticipant(configured, "Org1MSP", view_of())
 
 
-def test_another_app_than_the_tasks(configured):
-    with pytest.raises(BeflError, match="BEFL-T-009") as caught:
-        AppParticipant(configured, "Org1MSP", view_of(digest="b" * 64))
-    assert "same release" in caught.value.hint
+FILES = app_of("tabular").files
+FOREST = AppCode("tabular", {**FILES, "app.py": b"# another app of this name\n" + FILES["app.py"]})
+
+
+def test_an_app_that_is_nowhere(configured, consortium):
+    for ledger in (None, consortium.ledger("Org1MSP")):
+        with pytest.raises(BeflError, match="BEFL-T-009: app tabular bbbbbbbbbbbbbbbb is neither in") as caught:
+            AppParticipant(configured, "Org1MSP", view_of(digest="b" * 64), ledger)
+        assert "befl app approve FILE" in caught.value.hint
+
+
+def test_an_app_of_the_agents_folder_goes_by_its_digest(configured):
+    """Two apps of one name: each task gets its own."""
+    store = Store(configured.state_dir)
+    store.approve(FOREST.digest, {"name": "tabular"}, FOREST.archive)
+    assert code_of(view_of(FOREST.digest), store) == FOREST
+    assert code_of(view_of(), store) == app_of("tabular") != FOREST
+
+
+def test_an_app_is_fetched_from_the_ledger_once(configured, consortium):
+    store, caller = Store(configured.state_dir), consortium.caller("Org1MSP")
+    consortium.ledger("Org2MSP", "issuer").add_app("tabular", FOREST.archive)
+    for _ in range(2):
+        assert code_of(view_of(FOREST.digest), store, Ledger(caller)) == FOREST
+    assert caller.calls == ["AppContract:Bytes"]
+    store.folder.joinpath("apps", f"{FOREST.digest}.befl-app").write_bytes(b"damaged")
+    assert code_of(view_of(FOREST.digest), store, Ledger(caller)) == FOREST
+    assert len(caller.calls) == 2
+
+
+def test_a_peer_that_gives_another_archive(configured, consortium):
+    caller = consortium.caller("Org1MSP")
+    consortium.ledger("Org2MSP", "issuer").add_app("tabular", FOREST.archive)
+    caller.answers = lambda function, answer: app_of("tabular").archive
+    with pytest.raises(BeflError, match="BEFL-M-007"):
+        code_of(view_of(FOREST.digest), Store(configured.state_dir), Ledger(caller))
+
+
+def test_an_archive_that_is_none_or_another_app(configured, consortium):
+    oak = AppCode.of("oak", b"")
+    for archive, words in ((oak.archive, "is app oak"), (b"no archive", "is no archive of an app")):
+        consortium.ledger("Org2MSP", "issuer").add_app("tabular", archive)
+        with pytest.raises(BeflError, match=rf"BEFL-M-111: task \w+ names app tabular.*{words}"):
+            code_of(view_of(codec.digest(archive)), Store(configured.state_dir), consortium.ledger("Org1MSP"))
+
+
+def test_an_app_of_ones_own_trains(configured):
+    """From the archive in the agent's folder, in the real child."""
+    Store(configured.state_dir).approve(FOREST.digest, {"name": "tabular"}, FOREST.archive)
+    layout, values = initial_model(spec_of(), FOREST, 7)
+    view = view_of(FOREST.digest, layout)
+    with AppParticipant(configured, "Org1MSP", view) as participant:
+        weight, update = participant.train(view, codec.to_fixed(values, 16), 1)
+    assert weight > 0
+    assert update.any()
 
 
 def test_an_app_that_befl_does_not_bring():

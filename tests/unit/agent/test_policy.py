@@ -30,7 +30,7 @@ def view_of(issuer="Org1MSP", least=3, statistics="declared"):
         "spec": spec,
         "state": "published",
     }
-    return make(record, [], None, [], [])
+    return make(record, [], [], None, [], [])
 
 
 AGREES = Policy(apply="always", issuers=("Org1MSP",), schemes=("none",), least=3)
@@ -44,7 +44,7 @@ def test_nothing_is_agreed_to_by_default():
     found = objections(Policy(), view_of(), (), ())
     assert found == [
         "policy.schemes does not list 'none'",
-        f"app tabular {APP[:16]} is not approved (befl app approve)",
+        f"app tabular {APP[:16]} is not approved (befl app approve {APP[:16]})",
         "no file is configured for data 'heart'",
     ]
 

@@ -40,7 +40,7 @@ def view_of(spec, layout, preparation=None):
         "spec": to_record(spec),
         "state": "published",
     }
-    return make(record, [], None, [], [])
+    return make(record, [], [], None, [], [])
 
 
 @pytest.fixture
@@ -53,7 +53,7 @@ def configured(tmp_path):
 def started():
     """A specification, its layout and its initial model in fixed point."""
     spec = asking(spec_of())
-    _, layout, values = initial_model(spec, initial_seed(spec))
+    layout, values = initial_model(spec, app_of("tabular"), initial_seed(spec))
     return spec, layout, codec.to_fixed(values, spec.aggregation.scale_bits)
 
 
@@ -94,11 +94,12 @@ def test_the_agent_lives_on(consortium, tmp_path, caplog):
     caplog.set_level(logging.INFO)
     spec, path = spec_of(count=2), tmp_path / "heart.csv"
     path.write_text(ROWS)
-    digest, layout, values = initial_model(spec, initial_seed(spec))
+    app = app_of("tabular")
+    layout, values = initial_model(spec, app, initial_seed(spec))
     model = codec.model_bytes(codec.to_fixed(values, spec.aggregation.scale_bits))
-    task = consortium.ledger("IssuerMSP", "issuer").publish(spec, digest, layout, model).value["task"]
+    task = consortium.ledger("IssuerMSP", "issuer").publish(spec, app.digest, layout, model).value["task"]
     institution = Institution(consortium, "Org1MSP", tmp_path / "state")
-    institution.store.approve(digest, {"name": "tabular"})
+    institution.store.approve(app.digest, {"name": "tabular"})
     agent = dataclasses.replace(config(tmp_path / "state"), folder=tmp_path)
     institution.participant = lambda view: AppParticipant(agent, "Org1MSP", view)
 
@@ -156,9 +157,9 @@ def test_rows_are_prepared_anew_when_training_begins_and_alike_after_a_restart(c
 
 def test_the_initial_model_does_not_depend_on_the_sums(started):
     spec, layout, model = started
-    again = initial_model(spec, initial_seed(spec))
-    assert again[1] == layout
-    assert codec.to_fixed(again[2], spec.aggregation.scale_bits).tolist() == model.tolist()
+    again, values = initial_model(spec, app_of("tabular"), initial_seed(spec))
+    assert again == layout
+    assert codec.to_fixed(values, spec.aggregation.scale_bits).tolist() == model.tolist()
 
 
 def test_no_file_for_the_data(configured, started):

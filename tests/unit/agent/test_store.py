@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from befl.agent.store import Store, write_whole
+from befl.rules import codec
 from befl.rules.errors import BeflError
 
 TASK = "0123456789abcdef"
@@ -29,13 +30,29 @@ def mode(path) -> int:
 def test_folder_and_files_are_the_owners(store):
     store.keep_update(TASK, 1, 7, b"update")
     store.keep_model(TASK, 0, b"model")
-    store.approve("a" * 64, {"name": "tabular"})
+    store.approve("a" * 64, {"name": "tabular"}, b"archive")
     store.lock()
     assert mode(store.folder) == 0o700
     files = [path for path in store.folder.rglob("*") if path.is_file()]
-    assert len(files) == 4
+    assert len(files) == 5
     assert {mode(path) for path in files} == {0o600}
     store.unlock()
+
+
+def test_an_approval_and_its_archive_go_together(store):
+    archive = b"the archive"
+    digest = codec.digest(archive)
+    assert store.app(digest) is None
+    store.approve(digest, {"name": "forest"}, archive)
+    store.approve("b" * 64, {"name": "tabular"})
+    assert Store(store.folder).app(digest) == archive
+    assert set(store.approvals()) == {digest, "b" * 64}
+    (store.folder / "apps" / f"{digest}.befl-app").write_bytes(b"another")
+    assert store.app(digest) is None
+    store.withdraw(digest)
+    store.withdraw("b" * 64)
+    assert store.approvals() == {}
+    assert list((store.folder / "apps").iterdir()) == []
 
 
 def test_an_update_comes_back_as_it_was(store):

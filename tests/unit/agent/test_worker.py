@@ -117,7 +117,7 @@ def test_every_objection_is_named_and_nothing_is_done(consortium, tmp_path, capl
 
 
 def test_what_the_policy_forbids_later_is_not_submitted(consortium, tmp_path, caplog):
-    """The policy is asked again each round: an app whose approval was taken back trains no more."""
+    """The policy is asked again each step: an app whose approval was taken back runs no more, not even to evaluate."""
     institution = Institution(consortium, "Org1MSP", tmp_path / "org1")
     task = consortium.publish(count=3)
 
@@ -129,12 +129,62 @@ def test_what_the_policy_forbids_later_is_not_submitted(consortium, tmp_path, ca
     institution.caller.after = revoke
     worker = institution.worker(task)
     with working(consortium, [worker]):
-        until(lambda: "does not submit" in said(caplog), timeout=5, what="the objection")
+        until(lambda: "does not report" in said(caplog), timeout=5, what="the objection")
         view = consortium.ledger("Org1MSP").view(task)
-        assert (view.round.number, view.round.updates) == (2, ())
+        assert (view.round.number, view.round.state, view.round.reports) == (1, "closed", ())
         institution.store.approve(APP, {"name": "tabular"})
         worker.wake()
         finished(consortium, task)
+
+
+def test_an_approval_on_the_ledger_alone_is_none(consortium, tmp_path, caplog):
+    """What stands on the ledger is what a majority endorsed; what runs is the operator's own decision."""
+    institution = Institution(consortium, "Org1MSP", tmp_path / "org1")
+    institution.store.withdraw(APP)
+    consortium.ledger("Org1MSP", "operator").approve_app(APP)
+    task = consortium.publish()
+    with working(consortium, [institution.worker(task)]):
+        until(lambda: f"app tabular {APP[:16]} is not approved" in said(caplog), timeout=5, what="the objection")
+    assert institution.made == []
+    assert consortium.ledger("Org1MSP").view(task).applicants == ()
+
+
+def test_a_declined_task_is_applied_to_no_more_until_the_operator_does(consortium, tmp_path):
+    institution = Institution(consortium, "Org1MSP", tmp_path / "org1")
+    task = consortium.publish()
+    consortium.ledger("Org1MSP").decline(task, "no staff")
+    worker = institution.worker(task)
+    assert worker.step() > 0
+    assert "has declined" in worker.says
+    assert set(institution.caller.calls) == {"TaskContract:View"}
+    with working(consortium, [institution.worker(task)]):
+        consortium.ledger("Org1MSP").apply(task, APP)  # its operator thinks better of it
+        finished(consortium, task)
+
+
+def test_who_has_left_trains_no_more(consortium, institutions, caplog):
+    caplog.set_level(logging.INFO)
+    task = consortium.publish(least=2, most=3, count=3)
+    gone = institutions[2]
+
+    def leave(function):
+        if function == "RoundContract:Report":
+            gone.caller.after = lambda function: None
+            consortium.ledger("Org3MSP").leave_task(task, "no power")
+
+    gone.caller.after = leave
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(20)
+    view = consortium.ledger("Org1MSP").view(task)
+    assert (view.state, view.roster, view.departed) == ("finished", ("Org1MSP", "Org2MSP"), ("Org3MSP",))
+    assert gone.made[0].trained == [1]
+    assert "ends: has left the task" in said(caplog)
+    assert view.record["contributors"]["Org3MSP"]["rounds"] == 1
+    assert consortium.ledger("Org1MSP").model(task)["model"] == codec.digest(
+        codec.model_bytes(expected(consortium, task))
+    )
 
 
 @pytest.mark.parametrize("where", ["make", "train", "evaluate"])

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, asking, initial, spec_of
 
 import befl.client
@@ -15,8 +16,9 @@ import befl.client.tasks
 from befl.agent.config import load
 from befl.agent.store import Store
 from befl.cli.common import plain, ppm, table
-from befl.cli.main import run
-from befl.client import ConsortiumParameters, Members, Models, Tasks
+from befl.cli.main import root, run
+from befl.client import Apps, ConsortiumParameters, Members, Models, Tasks
+from befl.rules import codec
 from befl.training import builtin_apps
 
 
@@ -38,6 +40,7 @@ def consortium(monkeypatch) -> Consortium:
         ledger = made.ledger(org, role)
         return Client(
             tasks=Tasks(ledger, made.events),
+            apps=Apps(ledger),
             models=Models(ledger),
             members=Members(ledger),
             parameters=ConsortiumParameters(ledger),
@@ -47,7 +50,7 @@ def consortium(monkeypatch) -> Consortium:
 
     monkeypatch.setattr(befl.client, "connect", connect)
     values = initial().astype(np.float32) / 2**16
-    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, seed, python=None: (APP, LAYOUT, values))
+    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, app, seed, python=None: (LAYOUT, values))
     return made
 
 
@@ -150,7 +153,7 @@ def test_list_and_show(consortium, finished, befl_json, befl_text):
     assert lines[0].split()[:4] == ["id", "name", "state", "round"]
     assert lines[1].split()[:4] == [finished, "hearts", "finished", "2/2"]
     shown = befl_json("task", "show", finished)
-    assert shown == {"task": api.get(finished).record, "rounds": plain(api.rounds(finished))}
+    assert shown == {"task": api.get(finished).record, "rounds": plain(api.rounds(finished)), "departures": []}
     page = befl_text("task", "show", finished)
     for words in (f"task {finished}: hearts", "state      finished", "privacy    none", "trainers   Org1MSP"):
         assert words in page
@@ -191,6 +194,29 @@ def test_a_task_that_asks_for_sums(consortium, tmp_path, befl_text):
     answer = consortium.caller("Org1MSP").evaluate("TaskContract:Applications", task, "10", "")
     [application] = json.loads(answer)["records"]
     assert 80 < application["statistics"]["age"]["values"] < 110
+
+
+def test_show_says_who_declined_and_left_and_what_that_means(consortium, befl_text):
+    task = consortium.publish(least=2, most=2)
+    assert f"declined task {task}" in befl_text("task", "decline", task, "--reason", "no staff")
+    assert "BEFL-T-003" in befl_text("task", "decline", task, status=1)
+    page = befl_text("task", "show", task)
+    assert "declined   Org1MSP (no staff)" in page
+    assert "in vain" not in page
+    for number in range(2, 9):
+        consortium.ledger(f"Org{number}MSP").decline(task, "no staff")
+    consortium.ledger("IssuerMSP").decline(task, "has no rows")
+    assert "in vain    1 institutions have applied or still can; the task starts with 2" in befl_text(
+        "task", "show", task
+    )
+    for msp_id in ("Org1MSP", "Org2MSP"):
+        consortium.ledger(msp_id).apply(task, APP)
+    assert "in vain" not in befl_text("task", "show", task)
+    consortium.ledger("Org1MSP").open(task)
+    assert "left task" in befl_text("task", "leave", task, "--as", "Org2MSP")
+    page = befl_text("task", "show", task)
+    assert "left       Org2MSP in round 1 (not said)" in page
+    assert "in vain    1 trainers stay, a round opens with 2; IssuerMSP can cancel it" in page
 
 
 def test_watch(consortium, finished, befl_text, capsys):
@@ -239,18 +265,115 @@ def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatc
     assert (tmp_path / f"model-{finished}" / "manifest.json").is_file()
 
 
-def test_apps(befl_json, befl_text, tmp_path):
+AGENT = 'befl = 1\n[network]\nprofile = "x"\n[identity]\nmsp_dir = "users/agent/msp"\n'
+
+
+@pytest.fixture
+def agent_toml(tmp_path):
+    path = tmp_path / "AGENT.toml"
+    path.write_text(AGENT)
+    return path
+
+
+@pytest.fixture
+def forest(tmp_path):
+    """A user's own app, in a folder."""
+    folder = tmp_path / "forest"
+    folder.mkdir()
+    (folder / "app.py").write_text("import trees  # \u202e\x1b[2J\n")
+    (folder / "app.toml").write_text('befl = 1\nname = "forest"\n')
+    (folder / "trees.py").write_bytes(b"OAK = 1\n\xff")
+    return folder
+
+
+def test_apps_of_this_release(befl_json, befl_text):
     code = builtin_apps()["tabular"]
-    assert {"name": "tabular", "digest": code.digest} in befl_json("app", "list")
+    listed = {each["name"]: each for each in befl_json("app", "list")}
+    assert (listed["tabular"]["digest"], listed["tabular"]["added_by"]) == (code.digest, "")
     assert code.digest in befl_text("app", "list")
-    assert befl_text("app", "show", "tabular").encode() == code.files["app.py"] + b"\n"
-    assert "BEFL-C-004" in befl_text("app", "show", "homoeopathy", status=2)
-    config = tmp_path / "AGENT.toml"
-    assert "BEFL-C-006" in befl_text("app", "approve", "tabular", "--config", config, status=2)
-    config.write_text('befl = 1\n[network]\nprofile = "x"\n[identity]\nmsp_dir = "y"\n')
-    assert "BEFL-C-004" in befl_text("app", "approve", "homoeopathy", "--config", config, status=2)
-    made = befl_json("app", "approve", "tabular", "--config", str(config))
-    assert Store(load(config).state_dir).approvals() == {code.digest: {"approved": made["approved"], "name": "tabular"}}
+    page = befl_text("app", "show", "tabular")
+    for name, content in code.files.items():
+        assert f"---------- {name}, {len(content)} bytes" in page
+        assert content.decode().strip() in page
+    assert befl_text("app", "show", code.digest[:16]) == page
+    for name in ("homoeopathy", code.digest[:15], "f" * 64):
+        said = befl_text("app", "show", name, status=2)
+        assert said.startswith("BEFL-C-014")
+        assert f"tabular {code.digest[:16]}" in said
+
+
+def test_pack_and_show(forest, befl_json, befl_text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    made = befl_json("app", "pack", str(forest))
+    assert made["file"] == "forest.befl-app"
+    archive = (tmp_path / "forest.befl-app").read_bytes()
+    assert made["digest"] == codec.digest(archive)
+    text = befl_text("app", "pack", forest, "--output", "other.befl-app")
+    assert f"app forest\nSHA-256 {made['digest']}\n  app.py, 24 bytes" in text
+    assert (tmp_path / "other.befl-app").read_bytes() == archive
+    page = befl_text("app", "show", "other.befl-app")
+    assert page == befl_text("app", "show", "./forest")
+    assert "import trees  # \\u202e\\x1b[2J" in page  # what would hide code from its reader is written out
+    assert "OAK = 1\n\\xff" in page
+    assert befl_json("app", "show", "other.befl-app")["files"]["trees.py"] == "OAK = 1\n\\xff"
+    (forest / "link.py").symlink_to("app.py")
+    assert "BEFL-M-101" in befl_text("app", "pack", forest, status=1)
+    assert "BEFL-C-006" in befl_text("app", "pack", "other.befl-app", "--output", "other.befl-app/x", status=2)
+
+
+def test_an_app_travels_from_an_issuer_to_an_operator(consortium, forest, agent_toml, befl_json, befl_text):
+    made = befl_json("app", "add", str(forest), "--network", "n", "--as", "Org2MSP")
+    digest = made["digest"]
+    assert "BEFL-T-003" in befl_text("app", "add", forest, "--network", "n", "--as", "Org3MSP", status=1)
+    assert "BEFL-A-001" in befl_text("app", "add", forest, "--network", "n", "--as", "Org3MSP/agent", status=1)
+    assert "OAK = 1" in befl_text("app", "show", "forest", "--network", "n")
+    assert "BEFL-C-014" in befl_text("app", "show", "forest", status=2)
+    arguments = ("app", "approve", digest[:16], "--config", str(agent_toml), "--network", "n", "--as", "Org1MSP")
+    approved = befl_json(*arguments)
+    store = Store(load(agent_toml).state_dir)
+    assert store.approvals() == {digest: {"approved": approved["approved"], "name": "forest"}}
+    assert codec.digest(store.app(digest)) == digest
+    assert consortium.memory.events(consortium.memory.height)[0].txid == approved["txid"]
+    again = befl_text(*arguments)
+    assert "not on the ledger: BEFL-T-003: Org1MSP has already approved" in again
+    (line,) = [line for line in befl_text("app", "list", "--network", "n").splitlines() if "forest" in line]
+    assert line.split()[:5] == ["forest", digest, str(made["bytes"]), "Org2MSP", "Org1MSP"]
+    assert "OAK = 1" in befl_text("app", "show", "forest", "--config", agent_toml)  # without the network
+    withdrawn = befl_json("app", "withdraw", "forest", *arguments[3:])
+    assert withdrawn["digest"] == digest
+    assert store.approvals() == {}
+    assert store.app(digest) is None
+    assert consortium.ledger("Org1MSP").app(digest)["approvals"] == []
+    assert "BEFL-C-014" in befl_text("app", "withdraw", "forest", *arguments[3:], status=2)
+
+
+def test_what_the_ledger_refuses_an_operator_is_said(consortium, forest, agent_toml, befl_text):
+    arguments = ("app", "approve", forest, "--config", agent_toml, "--network", "n", "--as", "Org1MSP/agent")
+    assert "BEFL-A-001" in befl_text(*arguments, status=1)
+
+
+def test_an_approval_without_a_network(agent_toml, befl_json, befl_text, tmp_path):
+    assert "BEFL-C-006" in befl_text("app", "approve", "tabular", "--config", tmp_path / "absent.toml", status=2)
+    made = befl_json("app", "approve", "tabular", "--config", str(agent_toml))
+    assert made["digest"] in Store(load(agent_toml).state_dir).approvals()
+    assert (made["txid"], made["not_recorded"][:19]) == ("", "no identity `admin`")
+    (tmp_path / "users" / "admin").mkdir(parents=True)  # an operator beside the agent, and no peer
+    assert "not on the ledger: BEFL-G-022" in befl_text("app", "approve", "tabular", "--config", agent_toml)
+    assert "not on the ledger: BEFL-G-022" in befl_text("app", "withdraw", "tabular", "--config", agent_toml)
+    assert Store(load(agent_toml).state_dir).approvals() == {}
+
+
+@pytest.mark.parametrize(("answer", "approved"), [("y\n", True), ("n\n", False), ("", False)])
+def test_on_a_terminal_the_operator_is_asked(agent_toml, answer, approved, monkeypatch):
+    runner = CliRunner()
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
+    done = runner.invoke(root, ["app", "approve", "tabular", "--config", str(agent_toml)], input=answer)
+    assert "SHA-256" in done.output
+    assert "Shall the agent run this code?" in done.output
+    assert bool(Store(load(agent_toml).state_dir).approvals()) == approved
+    asked = runner.invoke(root, ["app", "approve", "tabular", "--config", str(agent_toml), "--yes"])
+    assert "Shall" not in asked.output
+    assert Store(load(agent_toml).state_dir).approvals()
 
 
 @pytest.mark.parametrize(

@@ -88,6 +88,11 @@ FAULTS = {
     "approvals damaged": ({"approvals": BeflError("BEFL-C-001", "x")}, "approvals", "problem: BEFL-C-001: x"),
     "no scheme": ({"policy": Policy()}, "policy", "warning: no privacy scheme is accepted"),
     "no Python": ({"python": "/no/python"}, "training", "problem: /no/python is not there or may not be run"),
+    "no confinement": (
+        {"confinement": ["the kernel has no Landlock: an app can read every file"]},
+        "training",
+        "warning: the kernel has no Landlock",
+    ),
     "open metrics": ({"metrics": BeflError("BEFL-C-020", "open")}, "metrics", "problem: BEFL-C-020: open"),
     "file missing": ({"data": {"heart": "h.csv: No such file"}}, "data.heart", "problem: h.csv: No such file"),
     "no data": ({"data": {}}, "data", "warning: no data is configured"),

@@ -14,7 +14,7 @@ from befl.client.tasks import read_spec
 from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.seeds import initial_seed
-from befl.training import builtin_apps
+from befl.training import AppCode, builtin_apps
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def task_toml(tmp_path):
 def no_torch(monkeypatch):
     """The initial model without a training process."""
     values = initial().astype(np.float32) / 2**16
-    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, seed, python=None: (APP, LAYOUT, values))
+    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, app, seed, python=None: (LAYOUT, values))
 
 
 def test_the_initial_model_follows_from_the_file(tasks, consortium, task_toml):
@@ -80,7 +80,9 @@ def test_list_get_rounds(tasks, consortium, task_toml, no_torch, tmp_path):
         "none",
     )
     assert tasks().rounds(made.task) == []
-    Institution(consortium, "Org1MSP", tmp_path / "org1").worker(made.task).run()
+    institution = Institution(consortium, "Org1MSP", tmp_path / "org1")
+    institution.store.approve(made.app, {"name": "tabular"})
+    institution.worker(made.task).run()
     [line] = tasks().list()
     assert (line.state, line.round) == ("finished", 2)
     rounds = tasks().rounds(made.task)
@@ -111,6 +113,59 @@ def test_apply_and_cancel(tasks, consortium):
         tasks().apply(task)
     tasks("IssuerMSP", "issuer").cancel(task, "a mistake")
     assert tasks().get(task).record["reason"] == "a mistake"
+
+
+def test_decline_and_leave(tasks, consortium):
+    task = consortium.publish(least=2, most=3)
+    tasks("Org1MSP").decline(task, "no staff")
+    tasks("Org2MSP").apply(task)
+    tasks("Org3MSP").apply(task)
+    view = tasks().get(task)
+    assert (view.applicants, view.departed) == (("Org2MSP", "Org3MSP"), ("Org1MSP",))
+    assert tasks().reachable(view) == 9  # nine of ten members: with the issuer, without Org1
+    tasks("Org1MSP").apply(task)
+    tasks("Org2MSP").leave(task, "no power")
+    assert tasks().get(task).applicants == ("Org1MSP", "Org3MSP")
+    (departure,) = tasks().departures(task)
+    assert (departure.msp_id, departure.reason, departure.round) == ("Org2MSP", "no power", 0)
+
+
+FOREST = AppCode("forest", {**builtin_apps()["tabular"].files, "app.toml": b'befl = 1\nname = "forest"\n'})
+
+
+@pytest.fixture
+def forest_toml(task_toml):
+    task_toml.write_text(task_toml.read_text().replace('"tabular"', '"forest"'))
+    return task_toml
+
+
+def test_publish_with_an_app_of_ones_own(tasks, consortium, forest_toml, tmp_path):
+    """The app is added on the first occasion; after that its name is enough, until there are two of it."""
+    packed = tmp_path / "forest.befl-app"
+    packed.write_bytes(FOREST.archive)
+    issuer = tasks("IssuerMSP", "issuer")
+    with pytest.raises(BeflError, match="BEFL-C-014: there is no app 'forest'"):
+        issuer.publish(forest_toml)
+    first = issuer.publish(forest_toml, app=packed)
+    assert (first.app, first.added) == (FOREST.digest, True)
+    assert consortium.ledger("Org1MSP").app_bytes(FOREST.digest) == FOREST.archive
+    again = [issuer.publish(forest_toml, app=packed), issuer.publish(forest_toml)]
+    assert [(made.app, made.added) for made in again] == [(FOREST.digest, False)] * 2
+    other = AppCode("forest", {**FOREST.files, "notes.txt": b"of another institution"})
+    consortium.ledger("Org2MSP", "issuer").add_app("forest", other.archive)
+    with pytest.raises(BeflError, match="BEFL-C-014: 2 apps are called forest") as caught:
+        issuer.publish(forest_toml)
+    assert all(each.digest in caught.value.message for each in (FOREST, other))
+    assert issuer.publish(forest_toml, app=other.digest[:16]).app == other.digest
+    assert {tasks().get(made.task).record["app"]["digest"] for made in (first, *again)} == {FOREST.digest}
+
+
+def test_publish_with_the_app_of_another_task(tasks, task_toml, tmp_path):
+    packed = tmp_path / "forest.befl-app"
+    packed.write_bytes(FOREST.archive)
+    with pytest.raises(BeflError, match=r"BEFL-C-014: the task names app tabular, .* is app forest"):
+        tasks("IssuerMSP", "issuer").publish(task_toml, app=packed)
+    assert tasks().list() == []
 
 
 def test_watch_tells_each_change_and_ends(tasks, consortium, tmp_path):
@@ -154,7 +209,7 @@ def test_only_an_issuer_publishes(tasks, task_toml, no_torch):
 
 def test_an_initial_model_that_does_not_fit(tasks, task_toml, monkeypatch):
     values = np.full(LENGTH, np.inf, np.float32)
-    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, seed, python=None: (APP, LAYOUT, values))
+    monkeypatch.setattr(befl.client.tasks, "initial_model", lambda spec, app, seed, python=None: (LAYOUT, values))
     with pytest.raises(BeflError, match="BEFL-M-002"):
         tasks("IssuerMSP", "issuer").publish(task_toml)
     assert tasks().list() == []

@@ -68,6 +68,7 @@ def make_view() -> Callable[..., views.TaskView]:
         state: str = "running",
         applicants: tuple[str, ...] = ("A", "B", "C"),
         *,
+        departed: tuple[str, ...] = (),
         current: str | None = None,
         number: int = 1,
         done: int = 0,
@@ -79,6 +80,7 @@ def make_view() -> Callable[..., views.TaskView]:
     ) -> views.TaskView:
         task = {
             "id": "00112233445566aa",
+            "issuer": "A",
             "state": state,
             "spec": to_record(specs.from_record(_specification(**changes))),
             "published_ms": 1_000_000,
@@ -95,6 +97,6 @@ def make_view() -> Callable[..., views.TaskView]:
                 "closed_ms": 0 if current == "open" else 1_120_000,
                 "report_deadline_ms": report_deadline_ms if current in ("closed", "evaluated") else 0,
             }
-        return views.make(task, list(applicants), round_record, list(updates), list(reports))
+        return views.make(task, list(applicants), list(departed), round_record, list(updates), list(reports))
 
     return make

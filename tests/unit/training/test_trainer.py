@@ -374,17 +374,16 @@ def test_a_child_killed_between_two_calls():
         assert len(trainer.train(layout, vector, *rows(), 2)) == len(vector)
 
 
-def test_close_ends_the_child_and_what_it_started(tmp_path):
-    note = tmp_path / "pid"
-    starts = f"""
+def test_close_ends_the_child_and_what_it_started():
+    starts = """
     import subprocess
     def train(model, x, y, settings, problem, seed):
-        open({str(note)!r}, "w").write(str(subprocess.Popen(["sleep", "1000"]).pid))
+        open("pid", "w").write(str(subprocess.Popen(["sleep", "1000"]).pid))
         return model
     """
     trainer = make(starts)
     train_once(trainer)
-    pids = [trainer.pid, int(note.read_text())]
+    pids = [trainer.pid, int(Path(f"/proc/{trainer.pid}/cwd/pid").read_text())]
     assert all(alive(pid) for pid in pids)
     trainer.close()
     wait.until(lambda: not any(alive(pid) for pid in pids), timeout=5, what="the end of the child and its child")

@@ -25,9 +25,17 @@ TASK: Final = Machine(
     (
         Transition(NONE, "Publish", "published", "a valid specification and initial model, from an issuer"),
         Transition("published", "Apply", "published", "invited, not yet applied"),
+        Transition("published", "Decline", "published", "invited, neither applied nor declined"),
+        Transition("published", "Leave", "published", "applied"),
         Transition("published", "Open", "running", "`most` have applied, or `least` have and the window is over"),
         Transition("published", "Cancel", "cancelled", "from the institution that published it"),
-        Transition("running", "Open", "running", "the round before is evaluated or void; rounds are left"),
+        Transition("running", "Leave", "running", "on the roster, not yet left"),
+        Transition(
+            "running",
+            "Open",
+            "running",
+            "the round before is evaluated or void; rounds are left; `least` have not left",
+        ),
         Transition("running", "Finish", "finished", "every round is closed and the last one evaluated"),
         Transition("running", "Cancel", "cancelled", "from the institution that published it"),
     ),
@@ -58,12 +66,18 @@ class Horizontal:
 
     def check_apply(self, view: TaskView, msp_id: str) -> None:
         """Refuse whoever is not invited (``BEFL-A-003``) or has applied (``BEFL-T-003``)."""
-        TASK.require(view.id, view.state, "Apply")
-        invited = view.spec.participants.institutions
-        if invited != "any" and msp_id not in invited:
-            raise BeflError("BEFL-A-003", f"{msp_id} is not invited to task {view.id}")
-        if msp_id in view.applicants:
-            raise BeflError("BEFL-T-003", f"{msp_id} has already applied to task {view.id}")
+        self._check_invited(view, msp_id, "Apply")
+
+    def check_decline(self, view: TaskView, msp_id: str) -> None:
+        """Refuse whoever is not invited (``BEFL-A-003``), has applied or declined (``BEFL-T-003``)."""
+        self._check_invited(view, msp_id, "Decline")
+        self._check_stays(view, msp_id)
+
+    def check_leave(self, view: TaskView, msp_id: str) -> None:
+        """Refuse outsiders (``BEFL-A-002``) and whoever has left (``BEFL-T-003``)."""
+        TASK.require(view.id, view.state, "Leave")
+        self._check_member(view, msp_id, view.roster or view.applicants)
+        self._check_stays(view, msp_id)
 
     def check_open(self, view: TaskView, msp_id: str, now_ms: int) -> None:
         """Refuse before its time (``BEFL-T-005``) or to outsiders (``BEFL-A-002``)."""
@@ -80,6 +94,7 @@ class Horizontal:
                 )
             return
         self._check_member(view, msp_id, view.roster)
+        self._check_left(view)
         current = self._round(view)
         ROUND.require(str(current.number), current.state, "Open")
         if current.state == "void":
@@ -157,8 +172,8 @@ class Horizontal:
             return self._next_published(view, msp_id, now_ms, seen_ms)
         if view.state != "running":
             return Step("end", why=f"the task is {view.state}")
-        if msp_id not in view.roster:
-            return Step("end", why="not among the trainers")
+        if msp_id not in view.roster or msp_id in view.departed:
+            return Step("end", why="not among the trainers" if msp_id not in view.roster else "has left the task")
         current = self._round(view)
         if current.state == "open":
             return self._next_open(view, current, msp_id, now_ms, seen_ms)
@@ -177,6 +192,8 @@ class Horizontal:
         return self._turn(view, "open", current.number + 1, reopen, (msp_id, now_ms, seen_ms))
 
     def _next_published(self, view: TaskView, msp_id: str, now_ms: int, seen_ms: int) -> Step:
+        if msp_id in view.departed:
+            return Step("wait", why="the institution has declined; it can still apply")
         if msp_id not in view.applicants:
             try:
                 self.check_apply(view, msp_id)
@@ -204,7 +221,7 @@ class Horizontal:
         """Take the action when it is allowed and one's turn has come, else wait."""
         msp_id, now_ms, seen_ms = me
         until = _deadline(view)
-        members = view.roster or view.applicants
+        members = [name for name in view.roster or view.applicants if name not in view.departed]
         delay = rank(f"befl/turn/{action}", view.id, number, members).index(msp_id) * _TURN_MS
         try:
             check()
@@ -224,6 +241,32 @@ class Horizontal:
             raise BeflError("BEFL-T-004", f"task {view.id} is in round {current.number}, not {number}")
         ROUND.require(str(number), current.state, transaction)
         return current
+
+    @staticmethod
+    def _check_invited(view: TaskView, msp_id: str, transaction: str) -> None:
+        TASK.require(view.id, view.state, transaction)
+        invited = view.spec.participants.institutions
+        if invited != "any" and msp_id not in invited:
+            raise BeflError("BEFL-A-003", f"{msp_id} is not invited to task {view.id}")
+        if msp_id in view.applicants:
+            raise BeflError("BEFL-T-003", f"{msp_id} has already applied to task {view.id}")
+
+    @staticmethod
+    def _check_stays(view: TaskView, msp_id: str) -> None:
+        if msp_id in view.departed:
+            raise BeflError("BEFL-T-003", f"{msp_id} has already declined or left task {view.id}")
+
+    @staticmethod
+    def _check_left(view: TaskView) -> None:
+        """Refuse to go on with fewer trainers than the task starts with."""
+        stay = len(set(view.roster) - set(view.departed))
+        if stay < view.spec.participants.least:
+            raise BeflError(
+                "BEFL-T-012",
+                f"{', '.join(view.departed)} left task {view.id}: {stay} trainers stay, "
+                f"it wants {view.spec.participants.least}",
+                f"{view.record['issuer']} can cancel it.",
+            )
 
     @staticmethod
     def _check_member(view: TaskView, msp_id: str, members: tuple[str, ...]) -> None:

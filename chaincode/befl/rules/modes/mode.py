@@ -43,6 +43,12 @@ class Mode(Protocol):
     def check_apply(self, view: TaskView, msp_id: str) -> None:
         """Refuse an application that may not be made."""
 
+    def check_decline(self, view: TaskView, msp_id: str) -> None:
+        """Refuse to decline what one was not asked, has applied to or has declined."""
+
+    def check_leave(self, view: TaskView, msp_id: str) -> None:
+        """Refuse to leave what one does not take part in."""
+
     def check_open(self, view: TaskView, msp_id: str, now_ms: int) -> None:
         """Refuse to open the next round."""
 

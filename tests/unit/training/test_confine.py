@@ -1,0 +1,212 @@
+"""What an app cannot reach, tried by apps in the real child: keys, the agent's state and environment, the ledger."""
+
+from __future__ import annotations
+
+import grp
+import os
+import pwd
+import socket
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from befl.rules.errors import BeflError
+from befl.training import AppCode, Problem, Trainer, confine
+
+APP = """
+import os, socket, subprocess, sys
+import numpy as np
+def init(settings, problem, seed):
+    return {"w": np.zeros(1, np.float32)}
+def train(model, x, y, settings, problem, seed):
+    TRY
+    return model
+def predict(model, x, settings, problem):
+    return np.full((len(x), 2), 0.5, np.float32)
+"""
+
+PROBLEM = Problem((1,), 2)
+
+
+def attempt(line: str, **options) -> str:
+    """Run a line in a child and return what the agent is told."""
+    code = AppCode.of("curious", APP.replace("TRY", line).encode())
+    with Trainer(code, {}, PROBLEM, timeout=60, **options) as trainer, pytest.raises(BeflError) as caught:
+        trainer.train(*trainer.init(0), np.zeros((1, 1), np.float32), np.zeros(1, np.int64), 0)
+    assert caught.value.code == "BEFL-M-102"
+    return caught.value.message
+
+
+@pytest.fixture
+def agent(tmp_path):
+    """An agent's folder: a key, a state folder, rows of another institution."""
+    (tmp_path / "state" / "tasks").mkdir(parents=True, mode=0o700)
+    for name in ("key_sk", "state/approvals.json", "rows.csv"):
+        (tmp_path / name).write_text("secret")
+        (tmp_path / name).chmod(0o600)
+    return tmp_path
+
+
+@pytest.mark.parametrize("name", ["key_sk", "state/approvals.json", "rows.csv"])
+@pytest.mark.parametrize("how", ["open({!r}).read()", "open('/proc/self/root' + {!r}).read()"])
+def test_an_app_cannot_read_the_agents_files(agent, name, how):
+    assert "PermissionError: [Errno 13]" in attempt(how.format(str(agent / name)))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "os.listdir({folder!r})",
+        "os.listdir({folder!r} + '/state')",
+        "os.listdir('/')",
+        "open({folder!r} + '/state/approvals.json', 'w')",
+        "open({folder!r} + '/new', 'w')",
+        "os.unlink({folder!r} + '/key_sk')",
+        "os.rename({folder!r} + '/key_sk', 'key_sk')",
+        "os.link({folder!r} + '/key_sk', 'key_sk')",
+        "os.symlink({folder!r} + '/key_sk', 'key_sk'); open('key_sk').read()",
+        "open('/etc/passwd').read()",
+        "open('/usr/mine', 'w')",
+    ],
+)
+def test_nor_look_around_nor_change_anything(agent, line):
+    assert "Error: [Errno 1" in attempt(line.format(folder=str(agent)))  # 13, or 18 of a link across
+    assert (agent / "key_sk").read_text() == (agent / "state/approvals.json").read_text() == "secret"
+
+
+@pytest.mark.parametrize("what", ["environ", "mem", "maps", "fd", "cwd/state", "root/etc/passwd"])
+def test_nor_see_into_the_agents_process(what, monkeypatch):
+    monkeypatch.setenv("BEFL_SECRET", "hunter2")
+    told = attempt(f"print(os.listdir('/proc/{os.getpid()}')); open('/proc/{os.getpid()}/{what}', 'rb').read(10)")
+    assert "PermissionError: [Errno 13]" in told
+
+
+@pytest.mark.parametrize("line", ["os.kill({pid}, 0)", "os.kill({pid}, 9)", "os.killpg(os.getpgid({pid}), 15)"])
+def test_nor_send_signals_to_it(line):
+    assert "PermissionError: [Errno 1]" in attempt(line.format(pid=os.getpid()))
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "socket.create_connection(('127.0.0.1', {port}))",
+        "socket.socket(socket.AF_INET, socket.SOCK_DGRAM).sendto(b'rows', ('127.0.0.1', {port}))",
+        "socket.socket(socket.AF_UNIX).connect('docker.sock')",
+        "socket.socket(socket.AF_NETLINK, socket.SOCK_RAW)",
+        "subprocess.run([sys.executable, '-c', 'import socket; socket.socket()'], check=True)",
+    ],
+)
+def test_nor_reach_the_ledger_or_anybody(line):
+    with socket.create_server(("127.0.0.1", 0)) as peer:
+        told = attempt(line.format(port=peer.getsockname()[1]))
+    assert "PermissionError: [Errno 13]" in told or "returned non-zero exit status 1" in told
+
+
+def test_nor_undo_any_of_it():
+    assert "PermissionError" in attempt("os.setuid(12345)")
+    assert "PermissionError" in attempt("os.chroot('/')")
+    status = "open('/proc/self/status').read()"
+    told = attempt(f"raise ValueError([line for line in {status}.splitlines() if line[:6] in ('CapEff', 'NoNewP')])")
+    assert r"CapEff:\t0000000000000000" in told
+    assert r"NoNewPrivs:\t1" in told
+
+
+def test_its_own_folder_is_its_to_use():
+    line = "os.mkdir('a'); open('a/b', 'w').write('x'); os.rename('a/b', 'a/c'); raise ValueError(os.listdir('a'))"
+    assert "ValueError: ['c']" in attempt(line)
+
+
+def test_torch_trains_all_the_same():
+    line = """import torch
+    net = torch.nn.Sequential(torch.nn.Conv2d(1, 4, 3), torch.nn.Flatten(), torch.nn.Linear(144, 2))
+    loss = net(torch.ones(8, 1, 8, 8)).pow(2).mean()
+    loss.backward()
+    torch.optim.Adam(net.parameters()).step()
+    raise ValueError(f"trained {loss.item() > 0}")"""
+    assert "ValueError: trained True" in attempt(line)
+
+
+def test_without_confinement_it_is_no_prison(agent):
+    """What the operator may choose, and what it means."""
+    told = attempt(f"raise ValueError(open({str(agent / 'key_sk')!r}).read())", confined=False)
+    assert "ValueError: secret" in told
+
+
+# --- as another user -------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def open_folder():
+    """A folder that every user of the machine reaches."""
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder).chmod(0o755)
+        yield Path(folder)
+
+
+def test_as_another_user(agent, open_folder):
+    """What stands in for the interpreter says who it is and tries: tests may run where nobody else reaches Python."""
+    python = open_folder / "python"
+    looks = f'#!/bin/sh\nexec >&2\nid -un\nid -Gn\npwd\ncat "{agent}/key_sk"\necho x > mine && cat mine\nexit 3\n'
+    python.write_text(looks)
+    python.chmod(0o755)
+    lines: list[str] = []
+    options = {"python": str(python), "user": "nobody", "log": lines.append}
+    code = AppCode.of("quiet", APP.encode())
+    if os.getuid() != 0:  # only root becomes somebody else
+        with pytest.raises(BeflError, match=r"BEFL-M-101: .* cannot run as nobody: Operation not permitted"):
+            Trainer(code, {}, PROBLEM, **options)
+        return
+    with (
+        Trainer(code, {}, PROBLEM, **options) as trainer,
+        pytest.raises(BeflError, match=r"BEFL-M-105: .* ended with status 3"),
+    ):
+        trainer.check()
+    user, groups, folder, denied, own = lines
+    assert (user, own) == ("nobody", "x")
+    assert groups == grp.getgrgid(pwd.getpwnam("nobody").pw_gid).gr_name
+    assert "befl-train-" in folder
+    assert denied.endswith("Permission denied")
+    assert not Path(folder).exists()
+
+
+def test_a_user_that_does_not_exist():
+    with pytest.raises(BeflError, match=r"BEFL-M-101: .* cannot run as nemo: there is no such user"):
+        Trainer(AppCode.of("quiet", b""), {}, PROBLEM, user="nemo")
+
+
+# --- what a machine leaves open --------------------------------------------------------------------------------------
+
+
+def test_what_this_machine_leaves_open_is_said(tmp_path, monkeypatch):
+    assert confine.weaknesses([tmp_path, tmp_path / "state"]) == []
+    assert confine.weaknesses([Path("/usr/local/befl/state")]) == [
+        "/usr/local/befl/state lies in /usr, which an app can read"
+    ]
+    monkeypatch.setattr(confine, "_landlock_version", lambda: 0)
+    monkeypatch.setattr(confine.platform, "machine", lambda: "riscv64")
+    none, open_ = confine.weaknesses()
+    assert "no Landlock: an app can read every file" in none
+    assert "an app can open connections" in open_
+    monkeypatch.setattr(confine, "_landlock_version", lambda: 3)
+    assert "older than Linux 6.12" in confine.weaknesses()[0]
+
+
+@pytest.mark.parametrize("version", [1, 2, 3, 4, 5, 6])
+def test_an_older_kernel_is_asked_for_what_it_has(version, agent, tmp_path):
+    """A ruleset with a right that the kernel does not know would be refused as a whole."""
+    program = (
+        "import importlib.util, os, sys\n"
+        f"spec = importlib.util.spec_from_file_location('confine', {confine.__file__!r})\n"
+        "confine = importlib.util.module_from_spec(spec); spec.loader.exec_module(confine)\n"
+        f"confine._landlock_version = lambda: {version}\n"
+        "os.mkdir('own'); confine.confine('own')\n"
+        "open('own/x', 'w').write('x')\n"
+        "try: open('key_sk')\n"
+        "except PermissionError: sys.exit(7)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], cwd=agent, check=False, stdin=subprocess.DEVNULL)
+    assert done.returncode == 7
