@@ -14,7 +14,7 @@ from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
     from befl.client import App, Approval, Apps, Client, Receipt
-    from befl.training import AppCode
+    from befl.client.prediction import AppCode
 
 _CONFIG_TYPE = click.Path(path_type=Path, dir_okay=False)
 _CONFIG = click.option(
