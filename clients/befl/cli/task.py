@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from befl.cli.common import connected, emit, format_option, measured, moment, plain, table
+from befl.rules.reader import milliseconds
 
 if TYPE_CHECKING:
     from befl.client import Client
@@ -100,7 +101,7 @@ def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argum
 @connected("agent")
 @format_option
 def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
-    """Follow a task until it has ended: each transaction with its block, each round with its metrics.
+    """Follow a task until it has ended: each transaction with its block, whom it waits for, each round's metrics.
 
     With --format json one object a line.
     """
@@ -110,8 +111,13 @@ def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argu
         if form == "json":
             event = {"transaction": change.transaction, "txid": change.txid, "block": change.block}
             click.echo(json.dumps({**event, "state": change.view.state, "round": plain(change.view.round)}))
-        else:
-            click.echo(_line(change))
+            continue
+        click.echo(_line(change))
+        done = change.round - (change.transaction == "Open") if change.transaction in ("Open", "Finish") else 0
+        if done:
+            click.echo(_measured(change.view, client.tasks.round(id, done)["round"]))
+        if change.transaction not in ("Submit", "Report") and change.view.state in ("published", "running"):
+            click.echo(f"         waits for {_waits(change.view)}")
 
 
 @task.command()
@@ -242,14 +248,27 @@ def _hopeless(view: TaskView, reachable: int) -> Iterator[str]:
 def _waits(view: TaskView) -> str:
     current: RoundView | None = view.round
     if view.state == "published":
-        return f"applications: {len(view.applicants)} of {view.spec.participants.most} have come"
+        wanted = view.spec.participants
+        start = moment(view.published_ms + milliseconds(wanted.window))
+        come = f"applications: {len(view.applicants)} of {wanted.most} have come"
+        return f"{come}; {wanted.least} are enough from {start} on"
     if view.state != "running" or current is None:
         return "nothing"
     if current.state == "open":
         missing = sorted(set(view.roster) - set(current.updates))
         return f"updates of {', '.join(missing) or 'nobody'} until {moment(current.deadline_ms)}"
     missing = sorted(set(view.roster) - set(current.reports))
-    return f"reports of {', '.join(missing) or 'nobody'}"
+    return f"reports of {', '.join(missing) or 'nobody'} until {moment(current.report_deadline_ms)}"
+
+
+def _measured(view: TaskView, record: dict[str, Any]) -> str:
+    """Say in one line what a round brought and how long its updates took."""
+    if "metrics" not in record:
+        return f"         round {record['round']} was void: {len(record['updates'])} updates came"
+    pooled = record["metrics"]["pooled"]
+    shown = ", ".join(" ".join(item) for item in measured(view.record["rules"]["metrics"], pooled))
+    seconds = (record["closed_ms"] - record["opened_ms"]) / 1_000
+    return f"         round {record['round']}: {shown}; updates and aggregate in {seconds:.2f} s"
 
 
 def _line(change: Change) -> str:

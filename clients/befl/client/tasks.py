@@ -133,14 +133,15 @@ class Change:
     ----------
     view : TaskView
         The task now.
-    transaction, txid, block : str, str, int
-        What happened; empty and 0 for the state at the start.
+    transaction, txid, block, round : str, str, int, int
+        What happened, and in which round; empty and 0 for the state at the start. The view may be further by then.
     """
 
     view: TaskView
     transaction: str = ""
     txid: str = ""
     block: int = 0
+    round: int = 0
 
 
 class Tasks:
@@ -259,10 +260,11 @@ class Tasks:
             if view.state in ("finished", "cancelled"):
                 return
             for event in events:
-                if json.loads(event.payload)["task"] != task:
+                payload = json.loads(event.payload)
+                if payload["task"] != task:
                     continue
                 view = self._ledger.view(task)
-                yield Change(view, event.name, event.txid, event.block)
+                yield Change(view, event.name, event.txid, event.block, payload["round"])
                 if event.name in ("Finish", "Cancel"):
                     return
 

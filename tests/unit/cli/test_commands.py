@@ -240,9 +240,14 @@ def test_watch_lives(consortium, tmp_path, capsys):
     Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run()
     thread.join(10)
     assert not thread.is_alive()
-    lines = capsys.readouterr().out.splitlines()
-    assert [line.split()[0] for line in lines[1:]] == ["apply", *["open", "submit", "close", "report"] * 2, "finish"]
-    assert all(" block " in line and " tx " in line for line in lines[1:])
+    printed = capsys.readouterr().out.splitlines()
+    lines = [line for line in printed[1:] if not line.startswith("   ")]
+    assert [line.split()[0] for line in lines] == ["apply", *["open", "submit", "close", "report"] * 2, "finish"]
+    assert all(" block " in line and " tx " in line for line in lines)
+    assert "waits for applications: 0 of 1 have come; 1 are enough from " in printed[1]
+    rounds = [line.strip() for line in printed if " round " in line and line.startswith("   ")]
+    assert [line.split(":")[0] for line in rounds] == ["round 1", "round 2"]
+    assert all("accuracy 0." in line and "updates and aggregate in" in line for line in rounds)
 
 
 def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatch):
