@@ -28,7 +28,7 @@ MODE = MODES["horizontal/1"]
 FEDAVG = RULES["fedavg/1"]
 TURNS = {"open", "close", "finish"}
 # what an institution may meet that acts on what it saw a while ago
-RACE = {"BEFL-A-002", "BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005"}
+RACE = {"BEFL-A-002", "BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-T-012"}
 
 
 @dataclass

@@ -29,7 +29,7 @@ log = logging.getLogger("befl.agent")
 _POLL_S: Final = 5.0
 _BACKOFF_S: Final = (0.1, 0.3, 1.0, 3.0, 10.0, 30.0)
 #: Refusals that mean: another institution was faster, or an endorser is a block behind. Read again and decide anew.
-RACES: Final = frozenset({"BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-G-020"})
+RACES: Final = frozenset({"BEFL-T-002", "BEFL-T-003", "BEFL-T-004", "BEFL-T-005", "BEFL-T-012", "BEFL-G-020"})
 
 
 class Participant(Protocol):

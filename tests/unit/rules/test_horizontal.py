@@ -207,7 +207,7 @@ STEPS = {
         NOW,
         Step("wait", why="the institution has declined; it can still apply"),
     ),
-    "left": ({"current": "open", "departed": ("A",)}, "A", NOW, Step("end", why="has left the task")),
+    "left": ({"current": "open", "departed": ("A",)}, "A", NOW, Step("end", why="has declined or left the task")),
     "too few have stayed": (
         {"current": "void", "departed": ("B", "C")},
         "A",

@@ -172,8 +172,10 @@ class Horizontal:
             return self._next_published(view, msp_id, now_ms, seen_ms)
         if view.state != "running":
             return Step("end", why=f"the task is {view.state}")
-        if msp_id not in view.roster or msp_id in view.departed:
-            return Step("end", why="not among the trainers" if msp_id not in view.roster else "has left the task")
+        if msp_id in view.departed:
+            return Step("end", why="has declined or left the task")
+        if msp_id not in view.roster:
+            return Step("end", why="not among the trainers")
         current = self._round(view)
         if current.state == "open":
             return self._next_open(view, current, msp_id, now_ms, seen_ms)
@@ -259,12 +261,12 @@ class Horizontal:
     @staticmethod
     def _check_left(view: TaskView) -> None:
         """Refuse to go on with fewer trainers than the task starts with."""
-        stay = len(set(view.roster) - set(view.departed))
+        gone = sorted(set(view.roster) & set(view.departed))
+        stay = len(view.roster) - len(gone)
         if stay < view.spec.participants.least:
             raise BeflError(
                 "BEFL-T-012",
-                f"{', '.join(view.departed)} left task {view.id}: {stay} trainers stay, "
-                f"it wants {view.spec.participants.least}",
+                f"{', '.join(gone)} left task {view.id}: {stay} trainers stay, it wants {view.spec.participants.least}",
                 f"{view.record['issuer']} can cancel it.",
             )
 
