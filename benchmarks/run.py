@@ -133,6 +133,7 @@ def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
         ledgers = [stack.enter_context(client.connect(network=folder, identity=org)).ledger for org in orgs]
         issuer = stack.enter_context(client.connect(network=folder, identity="org1/issuer")).ledger
         model = np.zeros(parameters, dtype=np.int64)
+        state = rule.start(parameters, spec.aggregation)
         layout = (Tensor("weights", (parameters,)),)
         task = issuer.publish(spec, "0" * 64, layout, codec.model_bytes(model)).value["task"]
         list(pool.map(lambda ledger: ledger.apply(task, "0" * 64), ledgers))
@@ -152,7 +153,10 @@ def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
             timed("open", lambda ledger=opener: ledger.open(task))
             timed("submit", lambda: list(pool.map(submit, range(institutions))))
             timed("close", lambda ledger=opener, current=current: ledger.close(task, current))
-            model = model + rule.step(rule.aggregate(((each, 1) for each in values), parameters), institutions)
+            aggregate = rule.aggregate(((each, 1) for each in values), parameters)
+            share = (institutions, institutions)
+            moved, state = rule.step(aggregate, institutions, state, share, spec.aggregation)
+            model = model + moved
             digest = codec.digest(codec.model_bytes(model))
 
             def report(ledger: Ledger, current: int = current, digest: str = digest) -> None:

@@ -257,7 +257,9 @@ class Consortium:
         if found["state"] == "closed":
             rule = RULES["fedavg/1"]
             pairs = [(self.update(msp_id, number), item["weight"]) for msp_id, item in found["updates"].items()]
-            self.models[number] = before + rule.step(rule.aggregate(pairs, LENGTH), found["weight"])
+            aggregate, settings = rule.aggregate(pairs, LENGTH), self.view().spec.aggregation
+            moved, _ = rule.step(aggregate, found["weight"], rule.start(LENGTH, settings), (1, 1), settings)
+            self.models[number] = before + moved
         return dict(found)
 
     def report(self, *orgs: str, number: int = 1) -> None:

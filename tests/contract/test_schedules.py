@@ -80,7 +80,9 @@ class World:
                     (codec.read_update(self.update(msp_id, place), 5, 2**30), item["weight"])
                     for msp_id, item in found["round"]["updates"].items()
                 ]
-                made = made + FEDAVG.step(FEDAVG.aggregate(updates, 5), found["round"]["weight"])
+                aggregate, settings = FEDAVG.aggregate(updates, 5), self.c.view().spec.aggregation
+                start = FEDAVG.start(5, settings)
+                made = made + FEDAVG.step(aggregate, found["round"]["weight"], start, (1, 1), settings)[0]
         return codec.model_bytes(made)
 
     def counts(self, msp_id: str) -> str:

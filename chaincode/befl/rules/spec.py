@@ -12,6 +12,7 @@ from math import prod
 from typing import Any, Final
 
 from befl.rules import aggregation, canonical, modes, schemes, statistics
+from befl.rules.aggregation import fixed
 from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 from befl.rules.names import MSP_ID
@@ -23,6 +24,7 @@ from befl.rules.reader import (
     Either,
     Integer,
     Mapped,
+    Parser,
     Sequence,
     Table,
     Text,
@@ -50,6 +52,8 @@ _CELL: Final = Text(most=100, expects="the text of a cell")
 _SCALAR: Final = Either(
     Boolean(), Either(Integer(-(2**53), 2**53), Either(Text(most=1_000), DecimalText("-1e17", "1e17")))
 )
+_FACTORS: Final = ("server_learning_rate", "momentum", "beta1", "beta2")
+_OPTIMISER: Final = (*_FACTORS, "tau")
 MISSING_TEXTS: Final = ("", "?", "NA", "NaN", "nan")
 
 
@@ -221,6 +225,20 @@ class Rounds:
 
 
 @dataclass(frozen=True)
+class _OrNothing:
+    """A value, or the empty text when it was not written: the ledger has every key."""
+
+    of: Parser
+
+    @property
+    def expects(self) -> str:
+        return self.of.expects
+
+    def __call__(self, value: Any, where: str) -> Any:
+        return "" if value == "" else self.of(value, where)
+
+
+@dataclass(frozen=True)
 class Aggregation:
     """``[aggregation]``: how updates become one step of the model."""
 
@@ -229,13 +247,49 @@ class Aggregation:
     clip: str = setting(
         DecimalText("0.001", "1e6"), "largest absolute change of one parameter in one round; more is cut", default="8"
     )
+    server_learning_rate: str = setting(
+        _OrNothing(DecimalText("0.000001", "10")),
+        "what the mean of the updates, or the server optimiser's step, is multiplied with; unless it is written, 1, and "
+        "0.1 with fedadam and fedyogi",
+        default="",
+    )
+    momentum: str = setting(
+        _OrNothing(DecimalText("0", "0.999")), "fedavgm: what stays of the velocity; 0.9 unless it is written", default=""
+    )
+    beta1: str = setting(
+        _OrNothing(DecimalText("0", "0.999999")),
+        "fedadam, fedyogi: what stays of the first moment; 0.9 unless it is written",
+        default="",
+    )
+    beta2: str = setting(
+        _OrNothing(DecimalText("0", "0.999999")),
+        "fedadam, fedyogi: what stays of the second moment; 0.99 unless it is written",
+        default="",
+    )
+    tau: str = setting(
+        _OrNothing(DecimalText("0.000000001", "1000000")),
+        "fedadam, fedyogi: added to the root of the second moment; 0.001 unless it is written",
+        default="",
+    )
 
     def check(self, where: str) -> None:
-        """Keep every value of an update within 31 bits, so that no sum can overflow, and some room for one."""
+        """Keep every value of an update within 31 bits, so that no sum can overflow, and some room for one.
+
+        A key that the rule does not know is refused, and what the rule itself refuses.
+        """
         if Decimal(self.clip) * 2**self.scale_bits > 2**MOST_VALUE_BITS:
             raise refuse(f"{where}.clip", f"at most 2^{MOST_VALUE_BITS} / 2^scale_bits", self.clip)
         if Decimal(self.clip) * 2**self.scale_bits < 1:
             raise refuse(f"{where}.clip", "at least 1 / 2^scale_bits", self.clip)
+        rule = aggregation.RULES[aggregation.RULES.newest(self.rule)]
+        for key in _OPTIMISER:
+            value = getattr(self, key)
+            if value and key not in rule.defaults:
+                known = ", ".join(rule.defaults)
+                raise BeflError("BEFL-C-002", f"{where}.{key}: unknown key for rule {self.rule}", f"It knows {known}.")
+            if key in _FACTORS and value and (Decimal(value) * fixed.UNIT) % 1:
+                raise refuse(f"{where}.{key}", "a decimal number of at most 6 places", value)
+        rule.check(self, where)
 
 
 @dataclass(frozen=True)

@@ -2,74 +2,108 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from numpy.typing import NDArray
 
 from befl.agent.ledger import Ledger
 from befl.agent.store import Store
 from befl.rules import codec
-from befl.rules.aggregation import RULES
+from befl.rules.aggregation import RULES, Rule
 from befl.rules.errors import BeflError
 from befl.rules.view import TaskView
 
 
-def model_after(ledger: Ledger, store: Store, view: TaskView, number: int) -> NDArray[np.int64]:
-    """Return the integer model of a task after a round, made from the updates at the institution's own peer.
+@dataclass(frozen=True)
+class Link:
+    """Where the chain stands after a round: all of it follows from the updates at the institution's own peer.
+
+    Parameters
+    ----------
+    model : ndarray of int64, shape (length,)
+        The integer model, whose hash the ledger has.
+    state : ndarray of int64, shape (k, length)
+        What the aggregation rule carries from round to round.
+    control : ndarray of int64, shape (0 or 1, length)
+        The institution's own control variate, where the rule has trainers keep one.
+    """
+
+    model: NDArray[np.int64]
+    state: NDArray[np.int64]
+    control: NDArray[np.int64]
+
+    def to_bytes(self) -> bytes:
+        """Return the rows one after another, as :meth:`read` wants them."""
+        return codec.model_bytes(np.vstack([self.model, self.state, self.control]))
+
+    def read(self, data: bytes) -> Link:
+        """Return the link that :meth:`to_bytes` of one of the same shapes gave; raises ``BEFL-M-001``."""
+        rows = 1 + len(self.state) + len(self.control)
+        found = codec.read_model(data, rows * self.model.size).reshape(rows, self.model.size)
+        return Link(found[0], found[1 : 1 + len(self.state)], found[1 + len(self.state) :])
+
+
+def link_after(ledger: Ledger, store: Store, view: TaskView, number: int, msp_id: str) -> Link:
+    """Return where a task's chain stands after a round, made from the updates at the institution's own peer.
 
     Parameters
     ----------
     ledger : Ledger
         The institution's ledger.
     store : Store
-        Where models already made are kept.
+        Where links already made are kept.
     view : TaskView
         The task.
     number : int
         The round, which is closed or void; 0 gives the initial model.
-
-    Returns
-    -------
-    ndarray of int64, shape (length,)
+    msp_id : str
+        The institution whose control variate it is.
 
     Raises
     ------
     BeflError
         ``BEFL-M-007`` when an update, an aggregate or a model differs from what the ledger says.
     """
-    length = view.record["length"]
+    length, rule = view.record["length"], RULES[view.record["rules"]["aggregation"]]
+    link = Link(np.zeros(length, np.int64), rule.start(length, view.spec.aggregation), rule.control(length))
     kept = store.kept_model(view.id, number)
     if kept is None:
         first = ledger.model_bytes(view.id, 0, view.record["model"])
-        kept = (0, first)
-        store.keep_model(view.id, 0, first)
-    start, data = kept
-    model = codec.read_model(data, length)
+        start, link = 0, Link(codec.read_model(first, length), link.state, link.control)
+        store.keep_model(view.id, 0, link.to_bytes())
+    else:
+        start, link = kept[0], link.read(kept[1])
     for current in range(start + 1, number + 1):
-        model = _follow(ledger, view, current, model)
+        link = _follow(ledger, view, rule, current, link, msp_id)
     if number > start:
-        store.keep_model(view.id, number, codec.model_bytes(model))
-    return model
+        store.keep_model(view.id, number, link.to_bytes())
+    return link
 
 
-def _follow(ledger: Ledger, view: TaskView, number: int, model: NDArray[np.int64]) -> NDArray[np.int64]:
+def _follow(ledger: Ledger, view: TaskView, rule: Rule, number: int, link: Link, msp_id: str) -> Link:
     """Take one round's step."""
     record = ledger.round(view.id, number)["round"]
-    _check(record["start"], codec.digest(codec.model_bytes(model)), f"the model before round {number}")
+    _check(record["start"], codec.digest(codec.model_bytes(link.model)), f"the model before round {number}")
     if record["state"] == "void":
-        return model
-    rule = RULES[view.record["rules"]["aggregation"]]
-    settings = view.spec.aggregation
+        return link
+    settings, length = view.spec.aggregation, link.model.size
     most = codec.bound(settings.scale_bits, settings.clip)
-    updates = (
-        (codec.read_update(ledger.update(view.id, number, msp_id, item["update"]), model.size, most), item["weight"])
-        for msp_id, item in record["updates"].items()
-    )
-    aggregate = rule.aggregate(updates, model.size)
+
+    def update(of: str) -> NDArray[np.int32]:
+        return codec.read_update(ledger.update(view.id, number, of, record["updates"][of]["update"]), length, most)
+
+    aggregate = rule.aggregate(((update(of), item["weight"]) for of, item in record["updates"].items()), length)
     _check(record["aggregate"], codec.digest(codec.model_bytes(aggregate)), f"the aggregate of round {number}")
-    model = model + rule.step(aggregate, record["weight"])
+    share = (len(record["updates"]), len(view.roster))
+    moved, state = rule.step(aggregate, record["weight"], link.state, share, settings)
+    control = link.control
+    if len(control) and msp_id in record["updates"]:
+        control = rule.included(control, link.state, update(msp_id))
+    model = link.model + moved
     if "model" in record:
         _check(record["model"], codec.digest(codec.model_bytes(model)), f"the model after round {number}")
-    return model
+    return Link(model, state, control)
 
 
 def _check(recorded: str, made: str, what: str) -> None:

@@ -71,8 +71,10 @@ class AppParticipant:
         """Sum over the rows to train on what the task asks for."""
         return sums(self._rows(view)[0], view.spec.data)
 
-    def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
-        """Train one round from an integer model.
+    def train(
+        self, view: TaskView, model: NDArray[np.int64], number: int, correction: NDArray[np.float32] | None
+    ) -> tuple[int, NDArray[np.int32]]:
+        """Train one round from an integer model, all local steps together corrected by ``correction``.
 
         Returns
         -------
@@ -84,7 +86,7 @@ class AppParticipant:
         rows, rule = self._rows(view)[0], view.spec.aggregation
         start = codec.to_float(model, rule.scale_bits)
         seed = training_seed(view.id, number, self._msp_id)
-        trained = self._trainer.train(self._layout, start, rows.x, rows.y, seed)
+        trained = self._trainer.train(self._layout, start, rows.x, rows.y, seed, correction=correction)
         change = trained.astype(np.float64) - start.astype(np.float64)
         return len(rows.y), codec.encode(change, rule.scale_bits, rule.clip)
 

@@ -74,7 +74,7 @@ class Store:
         return (weight, update) if whole else None
 
     def keep_model(self, task: str, number: int, model: bytes) -> None:
-        """Keep the integer model after a round and forget older ones."""
+        """Keep the integer model after a round, with what belongs to it, and forget older ones."""
         folder = self._task(task)
         self._write(folder / f"model-{number:06d}", codec.digest(model).encode() + b"\n" + model)
         for path in [*folder.glob("model-*"), *folder.glob("update-*")]:

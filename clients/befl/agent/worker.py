@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from befl.agent.chain import model_after
+from befl.agent.chain import Link, link_after
 from befl.agent.config import Policy
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.policy import objections
@@ -19,6 +19,7 @@ from befl.agent.store import Store
 from befl.operations.logs import APP_WORDS, for_log
 from befl.operations.watch import AgentWatch
 from befl.rules import artefact, codec
+from befl.rules.aggregation import RULES
 from befl.rules.errors import CODES, BeflError
 from befl.rules.modes import MODES
 from befl.rules.modes.mode import Step
@@ -38,8 +39,13 @@ class Participant(Protocol):
     def statistics(self, view: TaskView) -> dict[str, Any]:
         """Return the sums that the task asks for, by column."""
 
-    def train(self, view: TaskView, model: NDArray[np.int64], number: int) -> tuple[int, NDArray[np.int32]]:
-        """Return weight and update of a round that starts from ``model``."""
+    def train(
+        self, view: TaskView, model: NDArray[np.int64], number: int, correction: NDArray[np.float32] | None
+    ) -> tuple[int, NDArray[np.int32]]:
+        """Return weight and update of a round that starts from ``model``.
+
+        ``correction``, shape (length,), is what all local steps together are corrected by; None when by nothing.
+        """
 
     def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Any:
         """Count on the held-back rows."""
@@ -195,19 +201,24 @@ class Worker(threading.Thread):
             case "close":
                 return ledger.close(task, number)
             case "report":
-                model = model_after(ledger, self._store, view, number)
+                model = self._link(view, number).model
                 counts = self._of(view).evaluate(view, model)
                 return ledger.report(task, number, codec.digest(codec.model_bytes(model)), counts)
             case _:  # finish: "wait" and "end" have returned before
-                return ledger.finish(task, codec.model_bytes(model_after(ledger, self._store, view, number)))
+                return ledger.finish(task, codec.model_bytes(self._link(view, number).model))
+
+    def _link(self, view: TaskView, number: int) -> Link:
+        return link_after(self._ledger, self._store, view, number, self._msp_id)
 
     def _update(self, view: TaskView, number: int) -> tuple[int, bytes]:
         """Return the update of a round: the stored one after a restart, else a new one, stored before it leaves."""
         kept = self._store.kept_update(view.id, number)
         if kept is not None:
             return kept
-        model = model_after(self._ledger, self._store, view, number - 1)
-        weight, update = self._of(view).train(view, model, number)
+        link = self._link(view, number - 1)
+        correction = RULES[view.record["rules"]["aggregation"]].correction(link.control, link.state)
+        seen = None if correction is None else codec.to_float(correction, view.spec.aggregation.scale_bits)
+        weight, update = self._of(view).train(view, link.model, number, seen)
         data = codec.update_bytes(update)
         self._store.keep_update(view.id, number, weight, data)
         return weight, data

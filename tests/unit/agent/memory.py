@@ -174,7 +174,7 @@ class Participant:
     def statistics(self, view):
         return {}
 
-    def train(self, view, model, number):
+    def train(self, view, model, number, correction):
         self._raise("train")
         self.trained.append(number)
         return deterministic(view.id, number, self.msp_id, model)

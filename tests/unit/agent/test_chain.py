@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from befl.agent import Ledger
-from befl.agent.chain import model_after
+from befl.agent.chain import link_after
 from befl.agent.store import Store
 from befl.rules import codec
 from befl.rules.errors import BeflError
@@ -33,7 +33,7 @@ def finished(consortium, tmp_path):
 def after(finished, number):
     _, task, caller, store = finished
     ledger = Ledger(caller)
-    return model_after(ledger, store, ledger.view(task), number)
+    return link_after(ledger, store, ledger.view(task), number, "Org3MSP").model
 
 
 def test_from_nothing_to_the_end(finished):
@@ -132,10 +132,10 @@ def test_a_void_round_changes_nothing(consortium, tmp_path):
     task = consortium.publish(least=2, most=2, count=1, deadline="1s")
 
     class Late(Participant):
-        def train(self, view, model, number):
+        def train(self, view, model, number, correction):
             if number == 1:
                 raise BeflError("BEFL-M-104", "too slow")
-            return super().train(view, model, number)
+            return super().train(view, model, number, correction)
 
     institutions = [Institution(consortium, f"Org{n}MSP", tmp_path / f"org{n}") for n in (1, 2)]
     institutions[1].make = lambda: Late("Org2MSP")
@@ -146,6 +146,6 @@ def test_a_void_round_changes_nothing(consortium, tmp_path):
     ledger, store = consortium.ledger("Org3MSP"), Store(tmp_path / "org3")
     assert [each["state"] for each in ledger.rounds(task)] == ["void", "evaluated"]
     view = ledger.view(task)
-    np.testing.assert_array_equal(model_after(ledger, store, view, 1), initial())
-    np.testing.assert_array_equal(model_after(ledger, store, view, 2), expected(consortium, task))
-    assert model_after(ledger, store, view, 2).shape == (LENGTH,)
+    np.testing.assert_array_equal(link_after(ledger, store, view, 1, "Org3MSP").model, initial())
+    np.testing.assert_array_equal(link_after(ledger, store, view, 2, "Org3MSP").model, expected(consortium, task))
+    assert link_after(ledger, store, view, 2, "Org3MSP").model.shape == (LENGTH,)

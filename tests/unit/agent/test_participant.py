@@ -55,12 +55,12 @@ def test_the_same_bytes_each_time_and_each_life(configured):
     layout, values = initial_model(spec, app_of("tabular"), 7)
     view, model = view_of(layout=layout), codec.to_fixed(values, spec.aggregation.scale_bits)
     with AppParticipant(configured, "Org1MSP", view) as first:
-        weight, update = first.train(view, model, 1)
-        again = first.train(view, model, 1)[1]
+        weight, update = first.train(view, model, 1, None)
+        again = first.train(view, model, 1, None)[1]
         counts = first.evaluate(view, model)
-        _, later = first.train(view, model, 2)
+        _, later = first.train(view, model, 2, None)
     with AppParticipant(configured, "Org1MSP", view) as second:
-        _, reborn = second.train(view, model, 1)
+        _, reborn = second.train(view, model, 1, None)
     assert update.dtype == np.int32
     assert codec.update_bytes(update) == codec.update_bytes(again) == codec.update_bytes(reborn)
     assert weight + counts.rows == 120
@@ -75,7 +75,7 @@ def test_interrupt_breaks_off_a_call_in_another_thread(configured):
 
     def train():
         try:
-            participant.train(view, np.zeros(3, np.int64), 1)
+            participant.train(view, np.zeros(3, np.int64), 1, None)
         except BeflError as error:
             caught.append(error)
 

@@ -24,7 +24,7 @@ class Moody(Participant):
 
     asked = itertools.count()
 
-    def train(self, view, model, number):
+    def train(self, view, model, number, correction):
         self._raise("train")
         weight, update = deterministic(view.id, number, self.msp_id, model)
         return weight, update + np.int32(next(self.asked) % 1000)
@@ -116,11 +116,11 @@ def test_killed_in_training(monkeypatch, tmp_path):
     class Mortal(Participant):
         deaths = 0
 
-        def train(self, view, model, number):
+        def train(self, view, model, number, correction):
             if Mortal.deaths < number:
                 Mortal.deaths += 1
                 raise Killed
-            return super().train(view, model, number)
+            return super().train(view, model, number, correction)
 
     consortium, _, task, lives = one_run(monkeypatch, tmp_path / "state", None, Mortal)
     assert lives.deaths == ROUNDS

@@ -286,7 +286,7 @@ def test_stop_interrupts_training(consortium, institutions, caplog):
     training, interrupted = threading.Event(), threading.Event()
 
     class Slow(Participant):
-        def train(self, view, model, number):
+        def train(self, view, model, number, correction):
             training.set()
             assert interrupted.wait(20)
             raise BeflError("BEFL-M-105", "the training process was killed by SIGKILL")
@@ -358,10 +358,10 @@ def test_the_others_go_on_when_one_delivers_nothing(consortium, institutions, ca
     task = consortium.publish(least=2, most=3, count=2, deadline="1s")
 
     class Failing(Participant):
-        def train(self, view, model, number):
+        def train(self, view, model, number, correction):
             if number == 1:
                 raise BeflError("BEFL-M-104", "no answer within 1 s")
-            return super().train(view, model, number)
+            return super().train(view, model, number, correction)
 
     institutions[2].make = lambda: Failing("Org3MSP")
     workers = [each.worker(task) for each in institutions]

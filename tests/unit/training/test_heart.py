@@ -95,7 +95,8 @@ def run(spec, parts, task):
             change = np.concatenate([made["weight"][0], made["bias"]]).astype(np.float64) - start
             updates.append((codec.encode(change, rule.scale_bits, rule.clip), len(train.y)))
         aggregate = fedavg.aggregate(updates, width + 1)
-        model = model + fedavg.step(aggregate, sum(weight for _, weight in updates))
+        weight = sum(weight for _, weight in updates)
+        model = model + fedavg.step(aggregate, weight, fedavg.start(width + 1, rule), (1, 1), rule)[0]
     federated = cut(codec.to_float(model, rule.scale_bits))
 
     def alone(x, y, times):

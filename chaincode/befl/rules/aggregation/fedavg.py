@@ -1,25 +1,36 @@
 """FedAvg: the mean of the updates, weighted by sample counts (McMahan et al., AISTATS 2017, algorithm 1).
 
-The aggregate is the exact weighted sum; the one division comes at the end, rounded half up. An update's values fit 31
-bits, a weight 24 and the number of institutions 7, so that every sum stays below 2^62: int64 cannot overflow.
+The aggregate is the exact weighted sum. What is added to the model is the server's learning rate times the mean, one
+division at the end, rounded half up. An update's values fit 31 bits, a weight 24 and the number of institutions 7, so
+that every sum stays below 2^62: int64 cannot overflow.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from befl.rules.aggregation.fixed import EXTRA_BITS, UNIT, millionths, nearest, quotient
 from befl.rules.aggregation.rule import MOST_WEIGHT
 from befl.rules.errors import BeflError
+
+if TYPE_CHECKING:
+    from befl.rules.spec import Aggregation
 
 _MOST_UPDATES = 2**7
 _MOST_VALUE = 2**30
 
 
 class FedAvg:
-    """The weighted mean."""
+    """The weighted mean; other linear rules are this one with another step."""
+
+    defaults: ClassVar[Mapping[str, str]] = {"server_learning_rate": "1"}
+
+    def check(self, settings: Aggregation, where: str) -> None:
+        """Refuse nothing: every update that a task can allow has room."""
 
     def aggregate(self, updates: Iterable[tuple[NDArray[np.int32], int]], length: int) -> NDArray[np.int64]:
         """Return the sum of weight times update.
@@ -51,15 +62,62 @@ class FedAvg:
             total += update.astype(np.int64) * weight
         return total
 
-    def step(self, aggregate: NDArray[np.int64], weight: int) -> NDArray[np.int64]:
-        """Return ``floor(aggregate / weight + 1/2)``, the mean in fixed point.
+    def start(self, length: int, settings: Aggregation) -> NDArray[np.int64]:
+        """Return no state."""
+        del settings
+        return np.zeros((0, length), dtype=np.int64)
+
+    def step(
+        self,
+        aggregate: NDArray[np.int64],
+        weight: int,
+        state: NDArray[np.int64],
+        share: tuple[int, int],
+        settings: Aggregation,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return ``floor(rate * aggregate / weight + 1/2)``, the mean in fixed point at a rate of one.
 
         Raises
         ------
         BeflError
             ``BEFL-M-003`` when the weight is not the sum of 1 to 128 weights.
         """
-        if not 1 <= weight <= _MOST_UPDATES * MOST_WEIGHT:
-            raise BeflError("BEFL-M-003", f"a sum of weights of {weight} is none of 1 to 128 weights")
-        mean: NDArray[np.int64] = (2 * aggregate + weight) // (2 * weight)
-        return mean
+        del share
+        check_weight(weight)
+        return scaled_mean(aggregate, weight, self.value(settings, "server_learning_rate")), state
+
+    def control(self, length: int) -> NDArray[np.int64]:
+        """Return no control variate."""
+        return np.zeros((0, length), dtype=np.int64)
+
+    def included(
+        self, control: NDArray[np.int64], state: NDArray[np.int64], update: NDArray[np.int32]
+    ) -> NDArray[np.int64]:
+        """Return no control variate."""
+        del state, update
+        return control
+
+    def correction(self, control: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64] | None:
+        """Return None: local steps are taken as they come."""
+        del control, state
+
+    def value(self, settings: Aggregation, key: str) -> str:
+        """Return what the task says, else the rule's default."""
+        return str(getattr(settings, key) or self.defaults[key])
+
+
+def check_weight(weight: int) -> None:
+    """Refuse what is not the sum of 1 to 128 weights (``BEFL-M-003``)."""
+    if not 1 <= weight <= _MOST_UPDATES * MOST_WEIGHT:
+        raise BeflError("BEFL-M-003", f"a sum of weights of {weight} is none of 1 to 128 weights")
+
+
+def scaled_mean(aggregate: NDArray[np.int64], weight: int, rate: str) -> NDArray[np.int64]:
+    """Return rate times mean at the model's scale, rounded once: floors of floors are the floor of the whole."""
+    return (quotient(aggregate, 2 * millionths(rate), weight) // UNIT + 1) >> 1
+
+
+def fine_mean(aggregate: NDArray[np.int64], weight: int) -> NDArray[np.int64]:
+    """Return the mean with :data:`EXTRA_BITS` more bits after the binary point than the model has."""
+    check_weight(weight)
+    return nearest(aggregate, 2**EXTRA_BITS, weight)
