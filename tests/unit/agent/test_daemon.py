@@ -157,7 +157,7 @@ def test_stop_ends_everything_quickly(consortium, tmp_path):
     training, interrupted = threading.Event(), threading.Event()
 
     class Slow(Participant):
-        def train(self, view, model, number):
+        def train(self, view, model, number, correction):
             training.set()
             assert interrupted.wait(20)
             raise BeflError("BEFL-M-105", "killed")

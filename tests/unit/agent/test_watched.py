@@ -57,12 +57,12 @@ def test_failures_by_code_and_a_round_past_its_deadline(consortium, tmp_path):
     metrics.deadline = watch
 
     class Slow(Participant):
-        def train(self, view, model, number):
+        def train(self, view, model, number, correction):
             if view.round.number == 1:
                 late = view.round.deadline_ms / 1_000 + 0.2
                 wait.until(lambda: time.time() > late, timeout=10, what="the deadline passed")
                 raise BeflError("BEFL-M-102", "planted-secret")
-            return super().train(view, model, number)
+            return super().train(view, model, number, correction)
 
     institution.make = lambda: Slow("Org1MSP")
     worker = institution.worker(task)

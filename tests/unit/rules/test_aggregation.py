@@ -11,11 +11,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from befl.rules import codec
 from befl.rules.aggregation import RULES
 from befl.rules.errors import BeflError
+from befl.rules.reader import read
+from befl.rules.spec import Aggregation
 
 EVERY = [RULES[RULES.newest(name)] for name in RULES.names()]
+SETTINGS = [read(Aggregation, {"rule": name, "clip": "64"}) for name in RULES.names()]  # the widest all of them take
 FEDAVG = RULES["fedavg/1"]
+MOST = codec.bound(16, "64")
+
+
+def step_of(rule, aggregate, weight, **keys):
+    """Take a step from the rule's start, with every trainer of two."""
+    name = next(name for name in RULES.names() if RULES[RULES.newest(name)] is rule)
+    settings = read(Aggregation, {"rule": name, "clip": "64", **keys})
+    return rule.step(aggregate, weight, rule.start(aggregate.size, settings), (2, 2), settings)
 
 values = st.integers(-(2**30), 2**30) | st.sampled_from([-(2**30), 2**30, 0])
 weights = st.integers(1, 2**24) | st.sampled_from([1, 2**24])
@@ -39,10 +51,10 @@ def test_the_order_of_the_updates_does_not_show(rule, made, random):
     assert rule.aggregate(iter(shuffled), length).tobytes() == expected
 
 
-@pytest.mark.parametrize("rule", EVERY)
+@pytest.mark.parametrize(("rule", "settings"), list(zip(EVERY, SETTINGS, strict=True)))
 @given(rounds(), st.integers(1, 4))
-def test_the_chunks_of_a_vector_do_not_show(rule, made, size):
-    updates, length = made
+def test_the_chunks_of_a_vector_do_not_show(rule, settings, made, size):
+    updates, length = [(np.clip(update, -MOST, MOST), weight) for update, weight in made[0]], made[1]
     weight = sum(weight for _, weight in updates)
     whole = rule.aggregate(updates, length)
     pieces = [
@@ -52,8 +64,13 @@ def test_the_chunks_of_a_vector_do_not_show(rule, made, size):
         for start in range(0, length, size)
     ]
     assert np.concatenate([*pieces, whole[:0]]).tobytes() == whole.tobytes()
-    steps = [rule.step(piece, weight) for piece in pieces]
-    assert np.concatenate([*steps, whole[:0]]).tobytes() == rule.step(whole, weight).tobytes()
+    share = (len(updates), 6)
+    moved, state = rule.step(whole, weight, rule.start(length, settings), share, settings)
+    again = rule.step(whole, weight, state, share, settings)
+    steps = [rule.step(piece, weight, rule.start(piece.size, settings), share, settings) for piece in pieces]
+    after = [rule.step(piece, weight, each, share, settings) for piece, (_, each) in zip(pieces, steps, strict=True)]
+    assert np.concatenate([*(each for each, _ in steps), moved[:0]]).tobytes() == moved.tobytes()
+    assert np.concatenate([*(each for _, each in after), state[:, :0]], axis=1).tobytes() == again[1].tobytes()
 
 
 @pytest.mark.parametrize("rule", EVERY)
@@ -63,10 +80,29 @@ def test_the_updates_stay_as_they_are(rule, made):
     before = [update.tobytes() for update, _ in updates]
     for update, _ in updates:
         update.flags.writeable = False
-    aggregate = rule.aggregate(updates, length)
-    aggregate.flags.writeable = False
-    rule.step(aggregate, sum(weight for _, weight in updates))
+    rule.aggregate(updates, length)
     assert [update.tobytes() for update, _ in updates] == before
+
+
+@pytest.mark.parametrize(("rule", "settings"), list(zip(EVERY, SETTINGS, strict=True)))
+def test_what_a_step_starts_from_stays_as_it_is(rule, settings):
+    aggregate, state, control = np.array([7, -9]), rule.start(2, settings), rule.control(2)
+    update = np.array([3, -4], dtype=np.int32)
+    before = [each.tobytes() for each in (aggregate, state, control, update)]
+    for each in (aggregate, state, control, update):
+        each.flags.writeable = False
+    moved, following = rule.step(aggregate, 2, state, (2, 2), settings)
+    assert (moved.dtype, following.dtype) == (np.int64, np.int64)
+    assert (moved.shape, following.shape) == ((2,), state.shape)
+    assert rule.included(control, state, update).shape == control.shape
+    assert [each.tobytes() for each in (aggregate, state, control, update)] == before
+
+
+@pytest.mark.parametrize("rule", EVERY)
+def test_only_who_keeps_a_control_variate_corrects(rule):
+    control = rule.control(3)
+    correction = rule.correction(control, np.ones((1, 3), np.int64))
+    assert (correction is not None) == (len(control) == 1) == (rule is RULES["scaffold/1"])
 
 
 @pytest.mark.parametrize("rule", EVERY)
@@ -95,7 +131,8 @@ def test_fedavg_is_exact(made):
     assert aggregate.dtype == np.int64
     assert aggregate.tolist() == exact
     total = sum(weight for _, weight in updates)
-    step = FEDAVG.step(aggregate, total)
+    step, state = step_of(FEDAVG, aggregate, total)
+    assert state.size == 0
     assert step.dtype == np.int64
     assert step.tolist() == [floor(Fraction(value, total) + Fraction(1, 2)) for value in exact]
     assert all(
@@ -108,13 +145,13 @@ def test_fedavg_at_its_limits_does_not_overflow(value):
     update = np.array([value, value], dtype=np.int32)
     aggregate = FEDAVG.aggregate(((update, 2**24) for _ in range(128)), 2)
     assert aggregate.tolist() == [value * 2**31] * 2
-    assert FEDAVG.step(aggregate, 2**31).tolist() == [value] * 2
+    assert step_of(FEDAVG, aggregate, 2**31)[0].tolist() == [value] * 2
 
 
 def test_equal_weights_are_the_mean():
     updates = [(np.array([3, -3], dtype=np.int32), 7), (np.array([4, -4], dtype=np.int32), 7)]
     # 3.5 and -3.5, rounded half up
-    assert FEDAVG.step(FEDAVG.aggregate(updates, 2), 14).tolist() == [4, -3]
+    assert step_of(FEDAVG, FEDAVG.aggregate(updates, 2), 14)[0].tolist() == [4, -3]
 
 
 ONE = np.array([1], dtype=np.int32)
@@ -143,8 +180,18 @@ def test_what_could_be_inexact_is_refused(updates, code, message):
     assert caught.value.message.startswith(message)
 
 
+@given(rounds(), st.integers(1, 10**7))
+def test_fedavgs_learning_rate_is_rounded_once(made, millionths):
+    updates, length = made
+    aggregate, weight = FEDAVG.aggregate(updates, length), sum(weight for _, weight in updates)
+    rate = Fraction(millionths, 10**6)
+    moved, _ = step_of(FEDAVG, aggregate, weight, server_learning_rate=f"{millionths / 10**6:.6f}")
+    assert moved.tolist() == [floor(rate * value / weight + Fraction(1, 2)) for value in aggregate.tolist()]
+
+
+@pytest.mark.parametrize("rule", EVERY)
 @pytest.mark.parametrize("weight", [0, -1, 2**31 + 1])
-def test_a_weight_that_is_no_sum_of_weights(weight):
+def test_a_weight_that_is_no_sum_of_weights(rule, weight):
     with pytest.raises(BeflError) as caught:
-        FEDAVG.step(np.array([1], dtype=np.int64), weight)
+        step_of(rule, np.array([1], dtype=np.int64), weight)
     assert caught.value.code == "BEFL-M-003"

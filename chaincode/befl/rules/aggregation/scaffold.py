@@ -17,9 +17,10 @@ is corrected by (C - C_i) / K in terms of the model; a trainer's app divides.
 The mean counts every trainer once, as in the paper: with weights, c would no longer be the mean of all c_i. K has to be
 fixed in the app's settings as steps, for passes over the data differ from trainer to trainer.
 
-C is rounded once a round, half up; so with all trainers included it is off by half a grid unit, and with k of N by
-N / (2k) at most. It stays within the clip. C_i is exact and grows by at most twice the clip a round: below 2^45 in
-10,000 rounds.
+Rounding C each round would let it walk away from the mean of the C_i. So the state also has Z, the exact sum of all C_i,
+which nobody but its own trainer knows one by one: ``Z <- Z - k * C - S``, and C is ``floor(Z / N + 1/2)``. C is within
+the clip and N / k + 1 units; C_i and Z are exact and grow by a few clips for each update: below 2^46 and 2^53 in 10,000
+rounds.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from befl.rules.aggregation.fedavg import FedAvg, check_weight, scaled_mean
+from befl.rules.aggregation.fixed import nearest
 from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
@@ -45,9 +47,9 @@ class Scaffold(FedAvg):
         return super().aggregate(((update, 1) for update, _ in updates), length)
 
     def start(self, length: int, settings: Aggregation) -> NDArray[np.int64]:
-        """Return a control variate of nothing, shape (1, length)."""
+        """Return C and Z of nothing, shape (2, length)."""
         del settings
-        return np.zeros((1, length), dtype=np.int64)
+        return np.zeros((2, length), dtype=np.int64)
 
     def step(
         self,
@@ -57,7 +59,7 @@ class Scaffold(FedAvg):
         share: tuple[int, int],
         settings: Aggregation,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Return the move and the next C.
+        """Return the move and the next C and Z.
 
         Raises
         ------
@@ -68,8 +70,9 @@ class Scaffold(FedAvg):
         included, trainers = share
         if not 1 <= included <= trainers:
             raise BeflError("BEFL-M-003", f"{included} updates of {trainers} trainers cannot be")
-        following = (2 * ((trainers - included) * state - aggregate) + trainers) // (2 * trainers)
-        return scaled_mean(aggregate, included, self.value(settings, "server_learning_rate")), following
+        z = state[1] - included * state[0] - aggregate
+        moved = scaled_mean(aggregate, included, self.value(settings, "server_learning_rate"))
+        return moved, np.stack([nearest(z, 1, trainers), z])
 
     def control(self, length: int) -> NDArray[np.int64]:
         """Return a control variate of nothing, shape (1, length)."""
@@ -79,7 +82,7 @@ class Scaffold(FedAvg):
         self, control: NDArray[np.int64], state: NDArray[np.int64], update: NDArray[np.int32]
     ) -> NDArray[np.int64]:
         """Return ``C_i - C - Delta_i``."""
-        return control - state - update
+        return control - state[0] - update
 
     def correction(self, control: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return ``C - C_i``, shape (length,)."""
