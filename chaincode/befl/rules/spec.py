@@ -249,12 +249,14 @@ class Aggregation:
     )
     server_learning_rate: str = setting(
         _OrNothing(DecimalText("0.000001", "10")),
-        "what the mean of the updates, or the server optimiser's step, is multiplied with; unless it is written, 1, and "
-        "0.1 with fedadam and fedyogi",
+        "what the mean of the updates, or the server optimiser's step, is multiplied with; unless it is written 1, with "
+        "fedadam and fedyogi 0.1",
         default="",
     )
     momentum: str = setting(
-        _OrNothing(DecimalText("0", "0.999")), "fedavgm: what stays of the velocity; 0.9 unless it is written", default=""
+        _OrNothing(DecimalText("0", "0.999")),
+        "fedavgm: what stays of the velocity; 0.9 unless it is written",
+        default="",
     )
     beta1: str = setting(
         _OrNothing(DecimalText("0", "0.999999")),

@@ -46,16 +46,20 @@ window = "{window}"
 count = {count}
 deadline = "{deadline}"
 quorum = {quorum}
+{rounds}
 [aggregation]
-rule = "fedavg"
+rule = "{rule}"
+{aggregation}
 [privacy]
 scheme = "none"
 """
 
 
-def spec_of(*, least=1, most=1, window="60s", count=2, deadline="60s", quorum=0) -> specs.TaskSpec:
-    text = TOML.format(least=least, most=most, window=window, count=count, deadline=deadline, quorum=quorum)
-    return specs.from_toml(text.encode())
+def spec_of(**wanted) -> specs.TaskSpec:
+    """Make a specification; ``rounds`` and ``aggregation`` are more lines of their tables."""
+    default = {"least": 1, "most": 1, "window": "60s", "count": 2, "deadline": "60s", "quorum": 0}
+    more = {"rule": "fedavg", "rounds": "", "aggregation": ""}
+    return specs.from_toml(TOML.format(**{**default, **more, **wanted}).encode())
 
 
 def asking(spec: specs.TaskSpec) -> specs.TaskSpec:

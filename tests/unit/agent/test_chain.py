@@ -149,3 +149,36 @@ def test_a_void_round_changes_nothing(consortium, tmp_path):
     np.testing.assert_array_equal(link_after(ledger, store, view, 1, "Org3MSP").model, initial())
     np.testing.assert_array_equal(link_after(ledger, store, view, 2, "Org3MSP").model, expected(consortium, task))
     assert link_after(ledger, store, view, 2, "Org3MSP").model.shape == (LENGTH,)
+
+
+# --- rules that carry state ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("rule", ["fedavgm", "fedadam", "fedyogi", "scaffold"])
+def test_the_state_follows_from_the_updates(consortium, tmp_path, rule):
+    """Agents of two institutions agree on each model, and an agent with an empty folder comes to the same ones."""
+    task = consortium.publish(least=2, most=2, count=ROUNDS, rule=rule)
+    workers = [Institution(consortium, f"Org{n}MSP", tmp_path / f"org{n}").worker(task) for n in (1, 2)]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(20)
+    ledger, store = consortium.ledger("Org3MSP"), Store(tmp_path / "org3")
+    view = ledger.view(task)
+    assert (view.state, view.done) == ("finished", ROUNDS)
+    from_nothing = link_after(ledger, store, view, ROUNDS, "Org1MSP")
+    assert len(from_nothing.state) == {"fedavgm": 1}.get(rule, 2)
+    assert from_nothing.state.any()
+    for record in ledger.rounds(task):
+        step_by_step = link_after(ledger, Store(tmp_path / "again"), view, record["round"], "Org1MSP")
+        assert codec.digest(codec.model_bytes(step_by_step.model)) == record["model"]
+        assert record["dissent"] == {}
+    assert step_by_step.to_bytes() == from_nothing.to_bytes()
+    assert store.kept_model(task, 99) == (ROUNDS, from_nothing.to_bytes())
+
+
+def test_a_kept_file_of_another_rule_is_refused(finished):
+    """As many rows as the rule wants, or it is not what this task's rule wrote."""
+    _, task, _, store = finished
+    store.keep_model(task, 2, codec.model_bytes(np.zeros(3 * LENGTH, np.int64)))
+    with pytest.raises(BeflError, match="BEFL-M-001"):
+        after(finished, 3)

@@ -29,6 +29,7 @@ def step_of(rule, aggregate, weight, **keys):
     settings = read(Aggregation, {"rule": name, "clip": "64", **keys})
     return rule.step(aggregate, weight, rule.start(aggregate.size, settings), (2, 2), settings)
 
+
 values = st.integers(-(2**30), 2**30) | st.sampled_from([-(2**30), 2**30, 0])
 weights = st.integers(1, 2**24) | st.sampled_from([1, 2**24])
 

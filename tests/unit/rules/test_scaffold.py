@@ -162,5 +162,5 @@ def test_fixed_vectors():
 @pytest.mark.parametrize("share", [(0, 3), (4, 3), (-1, 3)])
 def test_a_share_that_cannot_be(share):
     settings = settings_of()
-    with pytest.raises(BeflError, match="BEFL-M-003: .* cannot be"):
+    with pytest.raises(BeflError, match=r"BEFL-M-003: .* cannot be"):
         RULE.step(np.array([1]), 1, RULE.start(1, settings), share, settings)

@@ -28,9 +28,7 @@ def run(name: str, updates, settings: Aggregation, weights=(1,)):
     rule = RULES[f"{name}/1"]
     state, moves = rule.start(len(updates[0][0]), settings), []
     for vectors in updates:
-        pairs = [
-            (np.array(each, np.int32), weights[place % len(weights)]) for place, each in enumerate(vectors)
-        ]
+        pairs = [(np.array(each, np.int32), weights[place % len(weights)]) for place, each in enumerate(vectors)]
         aggregate = rule.aggregate(pairs, len(vectors[0]))
         moved, state = rule.step(aggregate, sum(weight for _, weight in pairs), state, (len(pairs), 8), settings)
         moves.append(moved.tolist())
@@ -71,10 +69,7 @@ def half_up(value: Fraction) -> int:
 
 def exactly(name: str, means: list[Fraction], settings: Aggregation) -> list[int]:
     """Take the steps of one parameter as the rules' pages say, in fractions and Python's integers."""
-    given = {
-        key: Fraction(getattr(settings, key) or default)
-        for key, default in RULES[f"{name}/1"].defaults.items()
-    }
+    given = {key: Fraction(getattr(settings, key) or default) for key, default in RULES[f"{name}/1"].defaults.items()}
     rate, bits, moves = given["server_learning_rate"], settings.scale_bits, []
     if name == "fedavgm":
         velocity = 0
@@ -153,9 +148,7 @@ def test_a_thousand_rounds_at_the_clip(name, sign):
 
 def original(name: str, means: np.ndarray, settings: Aggregation) -> tuple[np.ndarray, np.ndarray]:
     """Take the steps of the papers in float64, in grid units; return moves, and how far befl's may be from them."""
-    given = {
-        key: float(getattr(settings, key) or default) for key, default in RULES[f"{name}/1"].defaults.items()
-    }
+    given = {key: float(getattr(settings, key) or default) for key, default in RULES[f"{name}/1"].defaults.items()}
     rate, scale = given["server_learning_rate"], 2.0**settings.scale_bits
     moves, bounds = [], []
     if name == "fedavgm":
@@ -229,7 +222,7 @@ def test_a_clip_whose_squares_could_overflow_is_refused(name):
 
 @pytest.mark.parametrize(("scale_bits", "tau"), [(16, "0.000000029"), (4, "0.0001"), (24, "0.26"), (16, "64.1")])
 def test_a_tau_that_is_nothing_or_too_large_is_refused(scale_bits, tau):
-    with pytest.raises(BeflError, match="BEFL-C-004: .*aggregation.tau: must be from") as caught:
+    with pytest.raises(BeflError, match=r"BEFL-C-004: .*aggregation\.tau: must be from") as caught:
         settings_of("fedadam", scale_bits=scale_bits, clip="0.1", tau=tau)
     assert "2^-8 / 2^scale_bits to 2^22 / 2^scale_bits" in caught.value.message
 
@@ -247,7 +240,8 @@ def test_a_tau_that_is_nothing_or_too_large_is_refused(scale_bits, tau):
     ],
 )
 def test_a_key_of_another_rule_is_refused_whatever_its_value(name, key):
-    default = next(rule.defaults[key] for rule in map(RULES.__getitem__, map(RULES.newest, RULES.names())) if key in rule.defaults)
+    every = (RULES[RULES.newest(each)].defaults for each in RULES.names())
+    default = next(defaults[key] for defaults in every if key in defaults)
     with pytest.raises(BeflError) as caught:
         settings_of(name, **{key: default})
     assert caught.value.code == "BEFL-C-002"
@@ -258,7 +252,9 @@ def test_a_key_of_another_rule_is_refused_whatever_its_value(name, key):
 @pytest.mark.parametrize("key", ["server_learning_rate", "beta1", "beta2"])
 def test_a_factor_of_seven_places_is_refused(key):
     settings_of("fedadam", **{key: "0.123456"})
-    with pytest.raises(BeflError, match=f"BEFL-C-004: .*aggregation.{key}: must be a decimal number of at most 6 places"):
+    with pytest.raises(
+        BeflError, match=f"BEFL-C-004: .*aggregation.{key}: must be a decimal number of at most 6 places"
+    ):
         settings_of("fedadam", **{key: "0.1234567"})
 
 

@@ -12,8 +12,9 @@ floor. So m is off by e = 2^-17 * (1 + 1 / (1 - beta1)) at most, v by w = 2^-16 
 denominator by r = 2^-8 + 2^-9 + min(sqrt(w), w / sqrt(v)), and a move by
 ``rate * (2^scale_bits * (e + |m| * r / D) / (D - r) + 2^-9) + 1/2`` units, D = sqrt(v) + tau.
 
-The clip may be 2^22 grid units at most, and tau. Then m stays within 2^38 and d^2 within 2^60, v below 2^61, and the quotient's
-numerator within 2^62; the quotient is cut at 2^30 units, so that int64 cannot overflow, nor the model in 10,000 rounds.
+The clip may be 2^22 grid units at most, and tau. Then m stays within 2^38 and d^2 within 2^60, v below 2^61, and the
+quotient's numerator within 2^62; the quotient is cut at 2^30 units, so that int64 cannot overflow, nor the model in
+10,000 rounds.
 """
 
 from __future__ import annotations
@@ -55,14 +56,15 @@ class FedAdam(FedAvg):
             raise refuse(
                 f"{where}.clip", f"at most 2^{_MOST_BITS} / 2^scale_bits with rule {settings.rule}", settings.clip
             )
-        if not 1 <= self._tau(settings) <= 2 ** (_MOST_BITS + _ROOT_BITS):
+        if not 1 <= _half_up(self._tau(settings)) <= 2 ** (_MOST_BITS + _ROOT_BITS):
             raise refuse(
                 f"{where}.tau", f"from 2^-{_ROOT_BITS} / 2^scale_bits to 2^{_MOST_BITS} / 2^scale_bits", settings.tau
             )
 
     def start(self, length: int, settings: Aggregation) -> NDArray[np.int64]:
         """Return no momentum and a variance of tau^2, shape (2, length)."""
-        return np.stack([np.zeros(length, np.int64), np.full(length, self._tau(settings, power=2), np.int64)])
+        tau = self._tau(settings)
+        return np.stack([np.zeros(length, np.int64), np.full(length, _half_up(tau * tau), np.int64)])
 
     def step(
         self,
@@ -81,7 +83,7 @@ class FedAdam(FedAvg):
         m = blend(state[0], mean, beta1)
         v = self._variance(state[1], square(mean), beta2)
         # divided with half of the denominator added first: the nearest quotient, halves up
-        denominator = root(v) + self._tau(settings)
+        denominator = root(v) + _half_up(self._tau(settings))
         moved = ((m << settings.scale_bits) + denominator // 2) // denominator
         moved = np.clip(moved, -_MOST_QUOTIENT, _MOST_QUOTIENT)
         return nearest(moved, rate, UNIT << _ROOT_BITS), np.stack([m, v])
@@ -89,7 +91,10 @@ class FedAdam(FedAvg):
     def _variance(self, v: NDArray[np.int64], squared: NDArray[np.int64], beta2: int) -> NDArray[np.int64]:
         return blend(v, squared, beta2)
 
-    def _tau(self, settings: Aggregation, power: int = 1) -> int:
-        """Return tau at the scale of the root, or its square at the scale of v, half up."""
-        tau = Fraction(self.value(settings, "tau")) * 2 ** (settings.scale_bits + _ROOT_BITS)
-        return floor(tau**power + Fraction(1, 2))
+    def _tau(self, settings: Aggregation) -> Fraction:
+        """Return tau at the scale of the root; v has the scale of its square."""
+        return Fraction(self.value(settings, "tau")) * (1 << (settings.scale_bits + _ROOT_BITS))
+
+
+def _half_up(value: Fraction) -> int:
+    return floor(value + Fraction(1, 2))

@@ -100,6 +100,7 @@ class FedAvg:
     def correction(self, control: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64] | None:
         """Return None: local steps are taken as they come."""
         del control, state
+        return None
 
     def value(self, settings: Aggregation, key: str) -> str:
         """Return what the task says, else the rule's default."""

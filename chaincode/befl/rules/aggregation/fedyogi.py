@@ -5,8 +5,8 @@ FedAdam (:mod:`befl.rules.aggregation.fedadam`) but for the variance, which grow
     v <- v - (1 - beta2) * d^2 * sign(v - d^2)
 
 Each round adds ``2^-17 + (1 - beta2) * 2^-16 * (1 + |d|)`` to how far v may be off; where d^2 and v are nearer to one
-another than that, the sign may be the other one, as with floating point. v never falls below 0, for it shrinks only where d^2 is smaller, and never exceeds twice the largest d^2 or where it
-started: 2^61 with d^2 within 2^60.
+another than that, the sign may be the other one, as with floating point. v never falls below 0, for it shrinks only
+where d^2 is smaller, and never exceeds twice the largest d^2 or where it started: 2^61 with d^2 within 2^60.
 """
 
 from __future__ import annotations

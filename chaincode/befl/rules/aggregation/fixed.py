@@ -53,7 +53,8 @@ def blend(old: NDArray[np.int64], new: NDArray[np.int64], share: int) -> NDArray
 def square(values: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return ``values^2 / 2^16`` to the nearest integer, exact for values within 2^38 (results within 2^60)."""
     high, low = values >> 8, values & 0xFF
-    return high * high + ((high * low * 512 + low * low + 2**15) >> 16)
+    result: NDArray[np.int64] = high * high + ((high * low * 512 + low * low + 2**15) >> 16)
+    return result
 
 
 def root(values: NDArray[np.int64]) -> NDArray[np.int64]:

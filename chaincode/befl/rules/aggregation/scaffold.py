@@ -17,10 +17,9 @@ is corrected by (C - C_i) / K in terms of the model; a trainer's app divides.
 The mean counts every trainer once, as in the paper: with weights, c would no longer be the mean of all c_i. K has to be
 fixed in the app's settings as steps, for passes over the data differ from trainer to trainer.
 
-Rounding C each round would let it walk away from the mean of the C_i. So the state also has Z, the exact sum of all C_i,
-which nobody but its own trainer knows one by one: ``Z <- Z - k * C - S``, and C is ``floor(Z / N + 1/2)``. C is within
-the clip and N / k + 1 units; C_i and Z are exact and grow by a few clips for each update: below 2^46 and 2^53 in 10,000
-rounds.
+Rounding C each round would let it walk away from the mean of the C_i. So the state also has Z, the exact sum of all
+C_i: ``Z <- Z - k * C - S``, and C is ``floor(Z / N + 1/2)``. C is within the clip and N / k + 1 units; C_i and Z are
+exact and grow by a few clips for each update: below 2^46 and 2^53 in 10,000 rounds.
 """
 
 from __future__ import annotations
@@ -82,7 +81,8 @@ class Scaffold(FedAvg):
         self, control: NDArray[np.int64], state: NDArray[np.int64], update: NDArray[np.int32]
     ) -> NDArray[np.int64]:
         """Return ``C_i - C - Delta_i``."""
-        return control - state[0] - update
+        following: NDArray[np.int64] = control - state[0] - update
+        return following
 
     def correction(self, control: NDArray[np.int64], state: NDArray[np.int64]) -> NDArray[np.int64]:
         """Return ``C - C_i``, shape (length,)."""
