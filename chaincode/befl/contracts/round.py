@@ -37,7 +37,7 @@ def submit(context: Context, task: str, number: str, weight: str, digest: str) -
     if not 1 <= rows <= MOST_WEIGHT:
         raise BeflError("BEFL-M-003", f"weight: must be from 1 to {MOST_WEIGHT}, not {rows}")
     rule = view.spec.aggregation
-    codec.read_update(data, view.record["length"], codec.bound(rule.scale_bits, rule.clip))
+    codec.read_update(data, view.record["length"], codec.bound(rule.scale_bits, rule.clip), rule.bits)
     context.stub.put_private_data(COLLECTION, _key("update", view.id, wanted, msp_id), data)
     record = {
         "kind": "update",
@@ -188,7 +188,7 @@ def _updates(
             raise BeflError(
                 "BEFL-M-007", f"the update of {msp_id} in round {number} does not have its recorded SHA-256"
             )
-        yield codec.read_update(data, view.record["length"], most), item["weight"]
+        yield codec.read_update(data, view.record["length"], most, rule.bits), item["weight"]
 
 
 def _write(context: Context, record: dict[str, Any]) -> None:

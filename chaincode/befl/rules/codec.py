@@ -3,6 +3,10 @@
 An update is a vector of integers ``round(change * 2^scale_bits)``; the model is a vector of int64 at the same scale,
 and float32 is only a view of it at an institution. Bytes are little-endian without a header: the record beside them
 says task, round, length and SHA-256.
+
+An update may travel with fewer bits a value than the clip needs: then its values are multiples of 2^shift, and
+what is packed are the multiples. Which of its two neighbours a value becomes is drawn, so that the mean over many
+draws is the value (stochastic rounding; Gupta et al., ICML 2015). The draw is SHAKE-128 of a seed.
 """
 
 from __future__ import annotations
@@ -15,8 +19,8 @@ from numpy.typing import NDArray
 
 from befl.rules.errors import BeflError
 
-_UPDATE = np.dtype("<i4")
 _MODEL = np.dtype("<i8")
+_DRAW = np.dtype("<u4")
 _MOST_INITIAL = 2**30
 
 
@@ -25,8 +29,18 @@ def bound(scale_bits: int, clip: str) -> int:
     return int(Decimal(clip) * 2**scale_bits)
 
 
-def encode(change: NDArray[np.floating], scale_bits: int, clip: str) -> NDArray[np.int32]:
-    """Round a change to fixed point (half to even) and cut it at the clip.
+def shift(most: int, bits: int) -> int:
+    """Return how many low bits of values within ``most`` are zero, so that the rest fits ``bits`` bits with its sign."""
+    return max(0, most.bit_length() + 1 - bits)
+
+
+def encode(
+    change: NDArray[np.floating], scale_bits: int, clip: str, bits: int = 32, seed: bytes = b""
+) -> NDArray[np.int32]:
+    """Round a change to fixed point and cut it at the clip.
+
+    With bits enough for every value it is rounded half to even, else to one of the neighbouring multiples of 2^shift,
+    the nearer the likelier.
 
     Parameters
     ----------
@@ -36,10 +50,15 @@ def encode(change: NDArray[np.floating], scale_bits: int, clip: str) -> NDArray[
         Bits after the binary point.
     clip : str
         Largest absolute change, a decimal.
+    bits : int
+        Bits a value, 8 to 32.
+    seed : bytes
+        What the draw follows from; used only where bits are too few.
 
     Returns
     -------
     ndarray of int32, shape (n,)
+        At ``scale_bits``, whatever the bits.
 
     Raises
     ------
@@ -54,8 +73,17 @@ def encode(change: NDArray[np.floating], scale_bits: int, clip: str) -> NDArray[
             "Training has diverged: lower the learning rate, or look for wrong values in the data.",
         )
     most = bound(scale_bits, clip)
+    low = shift(most, bits)
     limit = (most + 1) / 2.0**scale_bits  # cut before scaling too: the largest floats would overflow
-    return np.clip(np.rint(np.clip(wide, -limit, limit) * 2.0**scale_bits), -most, most).astype(np.int32)
+    fine = np.clip(wide, -limit, limit) * 2.0 ** (scale_bits - low)
+    if low:
+        drawn = np.frombuffer(hashlib.shake_128(seed).digest(4 * fine.size), dtype=_DRAW)
+        below = np.floor(fine)
+        whole = below + (drawn < (fine - below) * 2.0**32)
+    else:
+        whole = np.rint(fine)
+    cut: NDArray[np.int32] = np.clip(whole, -(most >> low), most >> low).astype(np.int32)
+    return cut << low
 
 
 def to_fixed(values: NDArray[np.floating], scale_bits: int) -> NDArray[np.int64]:
@@ -71,25 +99,83 @@ def to_float(model: NDArray[np.int64], scale_bits: int) -> NDArray[np.float32]:
     return (model.astype(np.float64) / 2.0**scale_bits).astype(np.float32)
 
 
-def update_bytes(update: NDArray[np.int32]) -> bytes:
-    """Return the bytes of an update: little-endian int32."""
-    return update.astype(_UPDATE).tobytes()
+def update_bytes(update: NDArray[np.int32], most: int = 2**30, bits: int = 32) -> bytes:
+    """Return the bytes of an update that :func:`encode` made: its values' ``bits`` bits without gaps.
+
+    Value i is bits ``i * bits`` and following of the stream, in two's complement and little-endian; the last byte is
+    filled up with zeros.
+    """
+    return _pack(update >> shift(most, bits), bits)
 
 
-def read_update(data: bytes, length: int, most: int) -> NDArray[np.int32]:
+def read_update(data: bytes, length: int, most: int, bits: int = 32) -> NDArray[np.int32]:
     """Read the bytes of an update and hold them against the task.
+
+    Parameters
+    ----------
+    data : bytes
+        What :func:`update_bytes` made.
+    length : int
+        Parameters of the model.
+    most : int
+        The task's :func:`bound`.
+    bits : int
+        Bits a value.
+
+    Returns
+    -------
+    ndarray of int32, shape (length,)
+        At the task's scale.
 
     Raises
     ------
     BeflError
-        ``BEFL-M-001`` wrong length, ``BEFL-M-004`` a value beyond ``most``.
+        ``BEFL-M-001`` wrong length, or bits behind the last value that are not zero; ``BEFL-M-004`` a value beyond
+        ``most``.
     """
-    if len(data) != 4 * length:
-        raise BeflError("BEFL-M-001", f"the update has {len(data)} bytes, the model wants {4 * length}")
-    update = np.frombuffer(data, dtype=_UPDATE)
-    if length and max(int(update.max()), -int(update.min())) > most:
+    size = -(-length * bits // 8)
+    if len(data) != size:
+        raise BeflError("BEFL-M-001", f"the update has {len(data)} bytes, the model wants {size}")
+    if data and data[-1] >> (8 - (8 * size - length * bits)):
+        raise BeflError("BEFL-M-001", "the update has bits behind its last value")
+    low = shift(most, bits)
+    packed = _unpack(data, length, bits)
+    if length and max(int(packed.max()), -int(packed.min())) > most >> low:
         raise BeflError("BEFL-M-004", f"the update holds a value beyond the task's clip ({most} in fixed point)")
-    return update.astype(np.int32, copy=False)
+    return packed << low
+
+
+def _pack(values: NDArray[np.int32], bits: int) -> bytes:
+    """Put values of ``bits`` bits one behind the other; eight of them fill ``bits`` bytes."""
+    if bits % 8 == 0 and bits != 24:
+        return values.astype(f"<i{bits // 8}").tobytes()
+    groups = -(-values.size // 8)
+    eights = np.zeros((groups, 8), np.uint64)
+    eights.reshape(-1)[: values.size] = values.view(np.uint32) & np.uint32(2**bits - 1)
+    packed = np.zeros((groups, bits), np.uint8)
+    for place in range(8):
+        first, offset = divmod(place * bits, 8)
+        for byte in range(-(-(offset + bits) // 8)):
+            moved = eights[:, place] << np.uint64(offset) >> np.uint64(8 * byte)
+            packed[:, first + byte] |= moved.astype(np.uint8)
+    return packed.tobytes()[: -(-values.size * bits // 8)]
+
+
+def _unpack(data: bytes, length: int, bits: int) -> NDArray[np.int32]:
+    """Undo :func:`_pack`."""
+    if bits % 8 == 0 and bits != 24:
+        return np.frombuffer(data, dtype=f"<i{bits // 8}").astype(np.int32)
+    groups = -(-length // 8)
+    packed = np.zeros((groups, bits), np.uint8)
+    packed.reshape(-1)[: len(data)] = np.frombuffer(data, np.uint8)
+    eights = np.zeros((groups, 8), np.uint64)
+    for place in range(8):
+        first, offset = divmod(place * bits, 8)
+        for byte in range(-(-(offset + bits) // 8)):
+            eights[:, place] |= packed[:, first + byte].astype(np.uint64) << np.uint64(8 * byte)
+        eights[:, place] >>= np.uint64(offset)
+    values = (eights.reshape(-1)[:length] & np.uint64(2**bits - 1)).astype(np.int64)
+    return (values - (values >> (bits - 1) << bits)).astype(np.int32)
 
 
 def model_bytes(model: NDArray[np.int64]) -> bytes:

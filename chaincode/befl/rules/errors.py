@@ -489,8 +489,8 @@ _TABLE: Final = (
     Code(
         "BEFL-M-001",
         "Bytes of another length than the model wants",
-        "An update has four bytes a parameter, a model eight. The sender trained another model than the task's: "
-        "compare app, settings and columns.",
+        "An update has aggregation.bits bits a parameter and zeros up to the next byte, a model eight bytes. The sender "
+        "trained another model than the task's: compare app, settings and columns.",
     ),
     Code(
         "BEFL-M-002",

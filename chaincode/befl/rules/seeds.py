@@ -18,6 +18,11 @@ def training_seed(task: str, number: int, msp_id: str) -> int:
     return int.from_bytes(data[:8], "big") >> 1
 
 
+def rounding_seed(task: str, number: int, msp_id: str) -> bytes:
+    """Return the seed, 32 bytes, by which one institution's update of one round is rounded to fewer bits."""
+    return hashlib.sha256("\0".join(("befl/rounding/1", task, str(number), msp_id)).encode()).digest()
+
+
 def initial_seed(spec: specs.TaskSpec) -> int:
     """Return the seed of the initial model, below 2^63: it follows from the specification."""
     data = hashlib.sha256(b"befl/init/1\0" + specs.to_json(spec).encode()).digest()

@@ -247,10 +247,16 @@ class Aggregation:
     clip: str = setting(
         DecimalText("0.001", "1e6"), "largest absolute change of one parameter in one round; more is cut", default="8"
     )
+    bits: int = setting(
+        Integer(8, 32),
+        "bits of a value of an update as it travels; what the clip needs beyond them is rounded off by chance, as "
+        "often up as makes the mean right",
+        default=32,
+    )
     server_learning_rate: str = setting(
         _OrNothing(DecimalText("0.000001", "10")),
-        "what the mean of the updates, or the server optimiser's step, is multiplied with; unless it is written 1, with "
-        "fedadam and fedyogi 0.1",
+        "what the mean of the updates, or the server optimiser's step, is multiplied by; unless it is written 1, "
+        "with fedadam and fedyogi 0.1",
         default="",
     )
     momentum: str = setting(

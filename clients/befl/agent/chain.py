@@ -91,7 +91,8 @@ def _follow(ledger: Ledger, view: TaskView, rule: Rule, number: int, link: Link,
     most = codec.bound(settings.scale_bits, settings.clip)
 
     def update(of: str) -> NDArray[np.int32]:
-        return codec.read_update(ledger.update(view.id, number, of, record["updates"][of]["update"]), length, most)
+        data = ledger.update(view.id, number, of, record["updates"][of]["update"])
+        return codec.read_update(data, length, most, settings.bits)
 
     aggregate = rule.aggregate(((update(of), item["weight"]) for of, item in record["updates"].items()), length)
     _check(record["aggregate"], codec.digest(codec.model_bytes(aggregate)), f"the aggregate of round {number}")

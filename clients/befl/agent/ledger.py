@@ -90,7 +90,7 @@ class Ledger:
         return self._submit("TaskContract:Open", task)
 
     def submit(self, task: str, number: int, weight: int, update: bytes) -> Receipt:
-        """Submit an update (little-endian int32)."""
+        """Submit an update, as ``codec.update_bytes`` packed it."""
         return self._submit(
             "RoundContract:Submit", task, str(number), str(weight), codec.digest(update), transient={"update": update}
         )

@@ -15,7 +15,7 @@ from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, read_layout
 from befl.rules.metrics import METRICS
-from befl.rules.seeds import rows_seed, training_seed
+from befl.rules.seeds import rounding_seed, rows_seed, training_seed
 from befl.rules.spec import DataSpec, TaskSpec
 from befl.rules.view import TaskView
 from befl.training import AppCode, Trainer, builtin_apps, open_archive
@@ -88,7 +88,8 @@ class AppParticipant:
         seed = training_seed(view.id, number, self._msp_id)
         trained = self._trainer.train(self._layout, start, rows.x, rows.y, seed, correction=correction)
         change = trained.astype(np.float64) - start.astype(np.float64)
-        return len(rows.y), codec.encode(change, rule.scale_bits, rule.clip)
+        drawn = rounding_seed(view.id, number, self._msp_id)
+        return len(rows.y), codec.encode(change, rule.scale_bits, rule.clip, rule.bits, drawn)
 
     def evaluate(self, view: TaskView, model: NDArray[np.int64]) -> Any:
         """Count on the held-back rows what an integer model predicts."""

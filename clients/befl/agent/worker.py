@@ -217,9 +217,10 @@ class Worker(threading.Thread):
             return kept
         link = self._link(view, number - 1)
         correction = RULES[view.record["rules"]["aggregation"]].correction(link.control, link.state)
-        seen = None if correction is None else codec.to_float(correction, view.spec.aggregation.scale_bits)
+        settings = view.spec.aggregation
+        seen = None if correction is None else codec.to_float(correction, settings.scale_bits)
         weight, update = self._of(view).train(view, link.model, number, seen)
-        data = codec.update_bytes(update)
+        data = codec.update_bytes(update, codec.bound(settings.scale_bits, settings.clip), settings.bits)
         self._store.keep_update(view.id, number, weight, data)
         return weight, data
 

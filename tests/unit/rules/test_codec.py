@@ -125,6 +125,119 @@ def test_a_value_beyond_the_clip_is_refused(value):
     assert caught.value.code == "BEFL-M-004"
 
 
+# --- fewer bits a value ----------------------------------------------------------------------------------------------
+
+widths = st.integers(8, 32)
+
+
+def as_python(values: list[int], bits: int) -> bytes:
+    """Pack with Python's long integers."""
+    stream = sum((value % 2**bits) << place * bits for place, value in enumerate(values))
+    return stream.to_bytes(-(-len(values) * bits // 8), "little")
+
+
+@st.composite
+def packed(draw):
+    bits, most = draw(widths), draw(st.integers(1, 2**30))
+    largest = most >> codec.shift(most, bits)
+    value = st.integers(-largest, largest) | st.sampled_from([largest, -largest, 0, -1])
+    return draw(st.lists(value, max_size=40)), most, bits
+
+
+@given(packed())
+def test_bits_are_packed_without_gaps_and_come_back(made):
+    values, most, bits = made
+    update = np.array(values, np.int32) << codec.shift(most, bits)
+    data = codec.update_bytes(update, most, bits)
+    assert data == as_python(values, bits)
+    read = codec.read_update(data, len(values), most, bits)
+    assert (read.dtype, read.tolist()) == (np.int32, update.tolist())
+
+
+@given(st.integers(1, 2**30), widths)
+def test_the_shift_is_the_least_that_fits(most, bits):
+    low = codec.shift(most, bits)
+    assert most >> low < 2 ** (bits - 1)
+    assert low == 0 or most.bit_length() - (low - 1) > bits - 1
+    assert codec.shift(2**30, 32) == 0
+
+
+@given(small, scales, widths, st.binary(max_size=4))
+def test_a_drawn_value_is_a_neighbour_on_the_grid(change, scale_bits, bits, seed):
+    most = codec.bound(scale_bits, "60")
+    low = codec.shift(most, bits)
+    found = codec.encode(change, scale_bits, "60", bits, seed)
+    assert found.tolist() == codec.encode(change, scale_bits, "60", bits, seed).tolist()
+    for value, fixed in zip(change, found.tolist(), strict=True):
+        exact = Fraction(float(value)) * 2**scale_bits
+        assert fixed % 2**low == 0
+        assert abs(fixed) <= most
+        if low == 0:
+            assert abs(exact - fixed) <= Fraction(1, 2)
+        elif abs(exact) <= most >> low << low:
+            assert abs(exact - fixed) < 2**low  # one of the two multiples around it, itself when it is one
+    data = codec.update_bytes(found, most, bits)
+    assert len(data) == -(-len(change) * bits // 8)
+    assert codec.read_update(data, len(change), most, bits).tolist() == found.tolist()
+
+
+@pytest.mark.parametrize("bits", [8, 11, 16])
+def test_the_mean_of_many_draws_is_the_value(bits):
+    """Stochastic rounding is unbiased: 4000 seeds, five standard errors."""
+    low = codec.shift(codec.bound(16, "8"), bits)
+    change = np.linspace(-7, 7, 41) * 1.0001
+    drawn = np.array([codec.encode(change, 16, "8", bits, b"%d" % seed) for seed in range(4_000)])
+    units = change * 2.0 ** (16 - low)
+    rest = units - np.floor(units)
+    error = drawn.mean(axis=0) / 2**low - units
+    assert (np.abs(error) <= 5 * np.sqrt(rest * (1 - rest) / 4_000) + 1e-9).all()
+    assert np.unique(drawn[:, 1]).size == 2  # both neighbours occur
+
+
+def test_with_bits_enough_nothing_is_drawn():
+    change = np.random.default_rng(1).normal(0, 1, 1_000)
+    plain = codec.encode(change, 16, "8")
+    for bits in (21, 24, 32):  # 2^19 needs 20 bits and a sign
+        assert codec.encode(change, 16, "8", bits, b"any").tolist() == plain.tolist()
+    assert codec.encode(change, 16, "8", 20, b"any").tolist() != plain.tolist()
+    assert codec.encode(np.zeros(0), 16, "8", 8).tolist() == []
+
+
+@given(st.integers(1, 30), st.sampled_from([9, 11, 13, 20, 31]), st.data())
+def test_bits_behind_the_last_value_are_refused(length, bits, data):
+    spare = -length * bits % 8
+    whole = bytearray(codec.update_bytes(np.zeros(length, np.int32), 255, bits))
+    if spare:
+        whole[-1] |= 1 << data.draw(st.integers(8 - spare, 7))
+        with pytest.raises(BeflError, match="bits behind its last value") as caught:
+            codec.read_update(bytes(whole), length, 255, bits)
+        assert caught.value.code == "BEFL-M-001"
+    for wrong in (bytes(whole[:-1]), bytes(whole) + b"\0"):
+        with pytest.raises(BeflError, match="the model wants") as caught:
+            codec.read_update(wrong, length, 255, bits)
+        assert caught.value.code == "BEFL-M-001"
+
+
+@pytest.mark.parametrize("bits", [8, 9, 16, 20, 24])
+def test_packed_values_beyond_the_clip_are_refused(bits):
+    """A bound of 200 at 8 bits has a shift of 1, so that 100 is the most that may be packed."""
+    low = codec.shift(200, bits)
+    largest = 200 >> low
+    for value in (largest, -largest):
+        assert codec.read_update(as_python([0, value], bits), 2, 200, bits).tolist() == [0, value << low]
+    for value in (largest + 1, -largest - 1, -(2 ** (bits - 1)), 2 ** (bits - 1) - 1):
+        with pytest.raises(BeflError, match="beyond the task's clip") as caught:
+            codec.read_update(as_python([0, value], bits), 2, 200, bits)
+        assert caught.value.code == "BEFL-M-004"
+
+
+def test_fixed_vectors_of_few_bits():
+    change = np.array([1.0, -0.25, 100.0, 0.001, -0.3])
+    found = codec.encode(change, 16, "8", 11, b"seed")
+    assert found.tolist() == [65_536, -16_384, 524_288, 0, -19_456]
+    assert codec.update_bytes(found, codec.bound(16, "8"), 11).hex() == "40803f8000d07e"
+
+
 def test_fixed_vectors():
     assert codec.bound(16, "8") == 524_288
     assert codec.bound(4, "0.999") == 15
