@@ -81,6 +81,7 @@ class Consortium:
         self.ledger = MemoryLedger(Tamperer(), clock=lambda: self.now)
         self.register(*ORGS, OUTSIDER)
         self.task = "0" * 16
+        self.loss, self.rows = 1_000, None  # what all report: the mean loss, and rows if not a tenth of the weight
         self.models: dict[int, NDArray[np.int64]] = {0: np.array([1, -2, 3, -4, 5], dtype=np.int64)}
 
     def register(self, *orgs: str) -> None:
@@ -189,12 +190,14 @@ class Consortium:
         return canonical.dumps({"age": sums}).decode()
 
     def counts(self, org: str = ORGS[0]) -> dict[str, Any]:
-        rows = self.weights.get(org, 400) // 10
+        rows = self.weights.get(org, 400) // 10 if self.rows is None else self.rows
+        if rows == 0:
+            return {"rows": 0, "correct": 0, "loss_micro": 0, "negatives": [0] * 64, "positives": [0] * 64}
         negatives = [rows - 4, *[0] * 63]
         return {
             "rows": rows,
             "correct": rows - 1,
-            "loss_micro": 1_000 * rows,
+            "loss_micro": self.loss * rows,
             "negatives": negatives,
             "positives": [1, *[0] * 62, 3],
         }

@@ -10,6 +10,8 @@ from befl.contracts.stub import create_composite_key, split_composite_key
 from befl.ledger import make_creator
 from befl.rules import artefact, canonical, codec
 from befl.rules import view as views
+from befl.rules.draw import rank
+from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS, summary
 
 ANYBODY = make_creator("DeltaMSP")
@@ -373,6 +375,143 @@ def test_with_fewer_than_most_the_task_starts_when_the_window_is_over(consortium
     c.now = c.start + 60_000
     c.commit(c.opening("BetaMSP"))
     assert c.record("task", c.task)["roster"] == ["AlphaMSP", "BetaMSP"]
+
+
+# --- some of the trainers a round ------------------------------------------------------------------------------------
+
+
+def test_each_round_has_a_roster_of_its_own_and_all_evaluate(consortium):
+    c = consortium
+    c.publish(rounds__fraction=50, rounds__count=4)
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    rosters = []
+    for number in range(1, 5):
+        roster = c.round_record(number)["roster"]
+        assert roster == sorted(rank("befl/round/1", c.task, number, c.orgs)[:2])  # half of three, rounded up
+        assert c.view().round.roster == tuple(roster)
+        assert c.view().roster == c.orgs
+        c.submit(*roster, number=number)
+        (left,) = set(c.orgs) - set(roster)
+        assert c.close(left, number=number)["state"] == "closed"  # before the deadline: nobody else is waited for
+        assert list(c.round_record(number)["updates"]) == roster
+        c.report(*c.orgs, number=number)
+        if number < 4:
+            c.commit(c.opening())
+        rosters.append(tuple(roster))
+    c.commit(c.finishing(number=4))
+    assert len(set(rosters)) > 1
+    assert len(c.round_record(4)["metrics"]["institutions"]) == 3
+    task = c.record("task", c.task)
+    assert sum(item["rounds"] for item in task["contributors"].values()) == 8
+    found = c.ask("RoundContract:Get", c.task, "1")
+    assert (list(found["updates"]), list(found["reports"])) == (list(rosters[0]), list(c.orgs))
+
+
+@pytest.mark.parametrize(("fraction", "quorum", "size"), [(100, 2, 3), (67, 2, 3), (66, 1, 2), (33, 1, 1), (1, 2, 2)])
+def test_a_round_has_its_fraction_and_a_quorum_at_least(consortium, fraction, quorum, size):
+    c = consortium
+    c.publish(rounds__fraction=fraction, rounds__quorum=quorum)
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    assert len(c.round_record(1)["roster"]) == size
+
+
+def test_a_void_round_is_repeated_with_a_new_draw(consortium):
+    c = consortium
+    c.publish(rounds__fraction=1, rounds__quorum=1)
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    drawn = set()
+    for number in range(1, 10):
+        drawn.update(c.round_record(number)["roster"])
+        c.now += 30_001
+        assert c.close(number=number)["state"] == "void"
+        c.commit(c.opening())
+    assert drawn == set(c.orgs)
+
+
+# --- the end before the last round -----------------------------------------------------------------------------------
+
+
+def rounds_with(c, losses):
+    """Go through a round for each loss, up to its reports."""
+    for number, loss in enumerate(losses, start=1):
+        c.loss = loss
+        c.submit(*c.orgs, number=number)
+        c.close(number=number)
+        c.report(*c.orgs, number=number)
+        if number < len(losses):
+            c.commit(c.opening())
+
+
+def test_patience_ends_a_task_and_the_best_round_stands_in_its_record(consortium):
+    c = consortium
+    c.publish(rounds__count=9, rounds__patience=2, rounds__improvement="0.0001")
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    rounds_with(c, [1_000, 700, 601, 650])  # neither of the last two is 100 below the best
+    view = c.view()
+    assert (view.best_loss_micro, view.stale, view.round.loss_micro) == (700, 1, 650)
+    with pytest.raises(BeflError, match=r"BEFL-T-002: .*has had no better loss for 2 rounds"):
+        c.opening()
+    c.commit(c.finishing(number=4))
+    task = c.record("task", c.task)
+    assert (task["state"], task["done"], task["best"], task["stale"]) == (
+        "finished",
+        4,
+        {"loss_micro": 700, "round": 2},
+        2,
+    )
+    # the final model is that of the last round, not of the best
+    assert c.ask("ModelContract:Get", c.task)["round"] == 4
+    assert c.ask("ModelContract:Get", c.task)["model"] == c.round_record(4)["model"]
+
+
+def test_a_better_loss_begins_patience_anew(consortium):
+    c = consortium
+    c.publish(rounds__count=9, rounds__patience=2)
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    rounds_with(c, [1_000, 1_000, 999, 1_500])
+    with pytest.raises(BeflError, match=r"BEFL-T-005: .*has closed 4 of 9 rounds"):
+        c.finishing(number=4)
+    c.commit(c.opening())
+    task = c.record("task", c.task)
+    assert (task["best"], task["stale"]) == ({"loss_micro": 999, "round": 3}, 1)
+
+
+def test_the_best_round_is_kept_without_patience_too(consortium):
+    c = consortium.at("finished")
+    assert (c.record("task", c.task)["best"], c.record("task", c.task)["stale"]) == (
+        {"loss_micro": 1_000, "round": 1},
+        1,
+    )
+    assert c.view().round.loss_micro is None  # nobody asked
+
+
+def test_dissent_and_no_rows_are_no_better_loss(consortium):
+    """Whose model differs does not count, and a round whose counts have no rows is not better than any."""
+    c = consortium
+    c.publish(rounds__count=9, rounds__patience=1)
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    c.submit(*c.orgs)
+    c.close()
+    c.loss = 800
+    c.report("AlphaMSP", "BetaMSP")
+    c.loss = 1
+    c.commit(c.reporting("GammaMSP", model="ee" * 32))
+    assert c.view().round.loss_micro == 800
+    c.commit(c.opening())
+    assert c.record("task", c.task)["best"] == {"loss_micro": 800, "round": 1}
+    c.submit(*c.orgs, number=2)
+    c.close(number=2)
+    c.rows = 0
+    c.report(*c.orgs, number=2)
+    assert c.view().round.loss_micro is None
+    c.commit(c.opening())
+    assert (c.record("task", c.task)["best"]["round"], c.record("task", c.task)["stale"]) == (1, 1)
 
 
 # --- listing ---------------------------------------------------------------------------------------------------------

@@ -147,6 +147,27 @@ def prepared(preparation, following):
     return made
 
 
+def opened(**changes):
+    """Publish a task of all three that differs, and open its first round."""
+
+    def made(c):
+        c.publish(**changes)
+        c.apply(*c.orgs)
+        c.commit(c.opening())
+
+    return made
+
+
+def not_drawn(following):
+    """Let the one act that was not drawn for a round of two."""
+
+    def made(c):
+        (left,) = set(c.orgs) - set(c.round_record(1)["roster"])
+        following(left)(c)
+
+    return made
+
+
 def dissent(*models: str):
     """Report so many different models in round 1."""
 
@@ -236,6 +257,18 @@ REFUSED = {
         "BEFL-C-004",
         "aggregation.rule",
         publish(spec=spec_with("aggregation.rule", "sum")),
+    ),
+    "publish: a key of another rule": (
+        "empty",
+        "BEFL-C-002",
+        "aggregation.momentum: unknown key for rule fedavg",
+        publish(spec=spec_with("aggregation.momentum", "0.9")),
+    ),
+    "publish: a clip whose squares could overflow": (
+        "empty",
+        "BEFL-C-004",
+        "aggregation.clip: must be at most 2^22 / 2^scale_bits with rule fedyogi",
+        publish(spec=spec_with("aggregation", {"rule": "fedyogi", "scale_bits": 20})),
     ),
     "publish: no layout": ("empty", "BEFL-M-006", "1 to 1000 tensors", publish(layout="[]")),
     "publish: a layout that is no JSON": ("empty", "BEFL-C-001", "", publish(layout="w")),
@@ -432,6 +465,30 @@ REFUSED = {
     "submit: an empty update": ("open", "BEFL-M-001", "the update has 0 bytes", submit(data=b"")),
     "submit: beyond the clip": ("open", "BEFL-M-004", "(524288 in fixed point)", submit(values=[524_289, 0, 0, 0, 0])),
     "submit: beyond the clip below": ("open", "BEFL-M-004", "beyond", submit(values=[0, 0, 0, 0, -(2**31)])),
+    "submit: not drawn for the round": (
+        "empty",
+        "BEFL-A-002",
+        "was not drawn for round 1",
+        prepared(opened(rounds__fraction=1), not_drawn(submit)),
+    ),
+    "submit: 32 bits a value where the task has 12": (
+        "empty",
+        "BEFL-M-001",
+        "the update has 20 bytes, the model wants 8",
+        prepared(opened(aggregation__bits=12), submit()),
+    ),
+    "submit: bits behind the last value": (
+        "empty",
+        "BEFL-M-001",
+        "bits behind its last value",
+        prepared(opened(aggregation__bits=12), submit(data=b"\0" * 7 + b"\x10")),
+    ),
+    "submit: beyond the clip in 12 bits": (
+        "empty",
+        "BEFL-M-004",
+        "(524288 in fixed point)",
+        prepared(opened(aggregation__bits=12), submit(data=(1025).to_bytes(8, "little"))),
+    ),
     "submit: no weight": ("open", "BEFL-M-003", "weight: must be from 1 to 16777216, not 0", submit(weight="0")),
     "submit: a weight that is too large": ("open", "BEFL-M-003", "not 16777217", submit(weight="16777217")),
     "submit: an absurd weight": ("open", "BEFL-T-008", "weight: must be a whole number", submit(weight="9" * 5_000)),

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any
 
 from befl.contracts.context import Context, number_key, task_id
 from befl.rules import view as views
+from befl.rules.agreement import agree
 from befl.rules.errors import BeflError
 from befl.rules.modes import MODES, Mode
 from befl.rules.view import TaskView
@@ -36,14 +38,21 @@ def load(context: Context, task: str, *, mine: str | None = None) -> TaskView:
     if record["round"] == 0:
         return views.make(record, [], departed, None, [], [])
     current = context.require("round", record["id"], number_key(record["round"]))
-    members = [msp_id for msp_id in record["roster"] if mine in (None, msp_id)]
 
-    def delivered(kind: str) -> list[str]:
-        return list(deliveries(context, kind, record["id"], record["round"], members))
+    def delivered(kind: str, members: list[str]) -> dict[str, dict[str, Any]]:
+        asked = (msp_id for msp_id in members if mine in (None, msp_id))
+        return deliveries(context, kind, record["id"], record["round"], asked)
 
-    updates = delivered("update") if current["state"] == "open" else list(current["updates"])
-    reports = [] if current["state"] == "open" else delivered("report")
-    return views.make(record, record["roster"], departed, current, updates, reports)
+    if current["state"] == "open":
+        updates = list(delivered("update", current["roster"]))
+        return views.make(record, record["roster"], departed, current, updates, [])
+    reports = delivered("report", record["roster"])
+    view = views.make(record, record["roster"], departed, current, list(current["updates"]), list(reports))
+    if mine is not None or view.round is None or not view.spec.rounds.patience:
+        return view
+    agreed = agree(view, reports)
+    loss = agreed[1]["pooled"]["loss_micro"] if agreed else None
+    return replace(view, round=replace(view.round, loss_micro=loss))
 
 
 def deliveries(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -16,8 +15,10 @@ from befl.contracts.stub import create_composite_key
 from befl.rules import canonical, codec
 from befl.rules.aggregation import RULES
 from befl.rules.aggregation.rule import MOST_WEIGHT
+from befl.rules.agreement import agree
+from befl.rules.draw import draw_round
 from befl.rules.errors import BeflError
-from befl.rules.metrics import METRICS, summary
+from befl.rules.metrics import METRICS
 from befl.rules.reader import milliseconds, to_record
 from befl.rules.view import TaskView
 
@@ -64,7 +65,7 @@ def close(context: Context, task: str, number: str) -> bytes:
     record = {**current, "closed_by": context.caller.msp_id, "closed_ms": context.now_ms}
     record["updates"] = {
         msp_id: {"update": item["update"], "weight": item["weight"]}
-        for msp_id, item in deliveries(context, "update", view.id, wanted, view.roster).items()
+        for msp_id, item in deliveries(context, "update", view.id, wanted, current["roster"]).items()
     }
     if enough:
         rule = RULES[view.record["rules"]["aggregation"]]
@@ -125,8 +126,8 @@ def get_update(context: Context, task: str, number: str, msp_id: str) -> bytes:
     return context.stub.get_private_data(COLLECTION, _key("update", task, wanted, msp_id))
 
 
-def begin(context: Context, view: TaskView, number: int, start: str) -> None:
-    """Write the record of a round that opens now."""
+def begin(context: Context, view: TaskView, number: int, start: str, trainers: list[str]) -> None:
+    """Write the record of a round that opens now, with those of the trainers that train in it."""
     record = {
         "closed_ms": 0,
         "deadline_ms": context.now_ms + milliseconds(view.spec.rounds.deadline),
@@ -135,6 +136,7 @@ def begin(context: Context, view: TaskView, number: int, start: str) -> None:
         "opened_ms": context.now_ms,
         "parameters": parameter.in_force(context)[0],
         "report_deadline_ms": 0,
+        "roster": draw_round(view.id, number, trainers, view.spec.trainers_a_round(len(trainers))),
         "round": number,
         "start": start,
         "state": "open",
@@ -157,19 +159,12 @@ def evaluate(context: Context, view: TaskView) -> dict[str, Any]:
     """
     record = dict(current_record(view))
     reports = deliveries(context, "report", view.id, record["round"], view.roster)
-    votes = Counter(item["model"] for item in reports.values()).most_common(2)
-    (model, most), second = votes[0], votes[1][1] if len(votes) > 1 else 0
-    if most < view.spec.quorum or most == second:
+    agreed = agree(view, reports)
+    if agreed is None:
         named = ", ".join(f"{msp_id}: {item['model'][:16]}" for msp_id, item in reports.items())
         raise BeflError("BEFL-M-008", f"round {record['round']} of task {view.id}: no model has a quorum ({named})")
-    rule = METRICS[view.record["rules"]["metrics"]]
-    agreed = {
-        msp_id: rule.read_counts(item["counts"], view.spec.data)
-        for msp_id, item in reports.items()
-        if item["model"] == model
-    }
+    model, record["metrics"] = agreed
     record["dissent"] = {msp_id: item["model"] for msp_id, item in reports.items() if item["model"] != model}
-    record["metrics"] = summary(rule, view.spec.data, agreed)
     record["model"] = model
     record["state"] = "evaluated"
     _write(context, record)

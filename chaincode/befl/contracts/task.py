@@ -38,6 +38,7 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
         raise BeflError("BEFL-T-010", f"there is a task {name} already")
     record = {
         "app": {"digest": app_digest, "name": wanted.app.name},
+        "best": None,
         "contributors": {},
         "done": 0,
         "id": name,
@@ -53,6 +54,7 @@ def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
         "round": 0,
         "rules": wanted.rules(),
         "spec": reader.to_record(wanted),
+        "stale": 0,
         "state": "published",
         "v": 1,
     }
@@ -123,11 +125,11 @@ def open_round(context: Context, task: str) -> bytes:
     else:
         evaluated = rounds.evaluate(context, view)
         start = evaluated["model"]
-        _count(record, evaluated)
+        _count(view, record, evaluated)
     record["round"] += 1
     record["state"] = "running"
     context.write(record, view.id)
-    rounds.begin(context, view, record["round"], start)
+    rounds.begin(context, view, record["round"], start, record["roster"])
     context.announce("Open", view.id, record["round"])
     return canonical.dumps({"round": record["round"], "task": view.id})
 
@@ -138,7 +140,7 @@ def finish(context: Context, task: str) -> bytes:
     mode_of(view).check_finish(view, context.caller.msp_id, context.now_ms)
     evaluated = rounds.evaluate(context, view)
     record = dict(view.record)
-    _count(record, evaluated)
+    _count(view, record, evaluated)
     record["state"] = "finished"
     record["finished_ms"] = context.now_ms
     context.write(record, view.id)
@@ -208,9 +210,13 @@ def _depart(context: Context, view: TaskView, reason: str) -> None:
     context.write(record, view.id, context.caller.msp_id)
 
 
-def _count(record: dict[str, Any], evaluated: dict[str, Any]) -> None:
-    """Add an evaluated round to the task's sums."""
+def _count(view: TaskView, record: dict[str, Any], evaluated: dict[str, Any]) -> None:
+    """Add an evaluated round to the task's sums, and keep the best one."""
     record["done"] += 1
+    loss = evaluated["metrics"]["pooled"]["loss_micro"]
+    if mode_of(view).improves(view, loss):
+        record["best"] = {"loss_micro": loss, "round": evaluated["round"]}
+    record["stale"] = 0 if record["best"] and record["best"]["round"] == evaluated["round"] else record["stale"] + 1
     contributors = {msp_id: dict(item) for msp_id, item in record["contributors"].items()}
     for msp_id, update in evaluated["updates"].items():
         item = contributors.setdefault(msp_id, {"rounds": 0, "weight": 0})

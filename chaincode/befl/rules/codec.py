@@ -30,7 +30,7 @@ def bound(scale_bits: int, clip: str) -> int:
 
 
 def shift(most: int, bits: int) -> int:
-    """Return how many low bits of values within ``most`` are zero, so that the rest fits ``bits`` bits with its sign."""
+    """Return how many low bits values within ``most`` do without, so that the rest fits ``bits`` bits with its sign."""
     return max(0, most.bit_length() + 1 - bits)
 
 

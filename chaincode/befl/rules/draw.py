@@ -1,4 +1,4 @@
-"""``draw/1``: who trains, when more have applied than the task takes; and in which order agents take turns."""
+"""``draw/1``: who trains in a task and in a round of it, and in which order agents take turns."""
 
 from __future__ import annotations
 
@@ -22,3 +22,8 @@ def rank(purpose: str, task: str, number: int, institutions: Iterable[str]) -> l
 def draw(task: str, applicants: Iterable[str], most: int) -> list[str]:
     """Choose at most ``most`` trainers; returned in order of their MSP IDs."""
     return sorted(rank("befl/draw/1", task, 0, applicants)[:most])
+
+
+def draw_round(task: str, number: int, trainers: Iterable[str], size: int) -> list[str]:
+    """Choose ``size`` of the task's trainers for one round; returned in order of their MSP IDs."""
+    return sorted(rank("befl/round/1", task, number, trainers)[:size])

@@ -46,8 +46,9 @@ _TABLE: Final = (
     Code(
         "BEFL-A-002",
         "The institution does not take part in the task",
-        "Only trainers that were selected may open, submit, close, report and finish. Whoever has not applied in "
-        "time, or was not drawn, can take part in the next task.",
+        "Only trainers that were selected may open, submit, close, report and finish, and with rounds.fraction only "
+        "those drawn for a round submit in it. Whoever has not applied in time, or was not drawn, can take part in "
+        "the next task or round.",
     ),
     Code(
         "BEFL-A-003",
@@ -489,8 +490,8 @@ _TABLE: Final = (
     Code(
         "BEFL-M-001",
         "Bytes of another length than the model wants",
-        "An update has aggregation.bits bits a parameter and zeros up to the next byte, a model eight bytes. The sender "
-        "trained another model than the task's: compare app, settings and columns.",
+        "An update has aggregation.bits bits a parameter and zeros up to the next byte, a model eight bytes. The "
+        "sender trained another model than the task's: compare app, settings and columns.",
     ),
     Code(
         "BEFL-M-002",

@@ -222,6 +222,28 @@ class Rounds:
         "0 stands for participants.least",
         default=0,
     )
+    fraction: int = setting(
+        Integer(1, 100),
+        "per cent of the trainers that train in a round, drawn anew for each, but as many as the quorum at least; all "
+        "trainers evaluate",
+        default=100,
+    )
+    patience: int = setting(
+        Integer(0, 10_000),
+        "evaluated rounds in a row without a better loss, over all held-back rows, that end the task before `count`; "
+        "0 for never; the final model is that of the last round evaluated, not of the best",
+        default=0,
+    )
+    improvement: str = setting(
+        DecimalText("0", "1000"),
+        "with patience: by how much a loss must be smaller than the best before to be better",
+        default="0",
+    )
+
+    def check(self, where: str) -> None:
+        """Refuse an improvement that nobody asks for."""
+        if self.improvement != "0" and not self.patience:
+            raise BeflError("BEFL-C-002", f"{where}.improvement: has no meaning without patience")
 
 
 @dataclass(frozen=True)
@@ -333,6 +355,10 @@ class TaskSpec:
     def quorum(self) -> int:
         """Updates without which a round is void."""
         return self.rounds.quorum or self.participants.least
+
+    def trainers_a_round(self, trainers: int) -> int:
+        """Return how many of so many trainers train in a round: the fraction rounded up, or the quorum."""
+        return max(self.quorum, -(-trainers * self.rounds.fraction // 100))
 
     def rules(self) -> dict[str, str]:
         """Return the newest version of each rule that the task uses: fixed on the ledger when it is published."""

@@ -25,8 +25,11 @@ class RoundView:
         When it was closed or found void; 0 before.
     report_deadline_ms : int
         Until when every report is waited for; 0 before it is closed.
-    updates, reports : tuple of str
-        MSP IDs that have delivered.
+    roster, updates, reports : tuple of str
+        MSP IDs that train in this round, and that have delivered.
+    loss_micro : int or None
+        The mean loss over the held-back rows of all whose reports agree so far; None when they do not, when there are
+        no rows, and in a task without patience.
     record : dict
         The round's record as it stands on the ledger.
     """
@@ -37,8 +40,10 @@ class RoundView:
     deadline_ms: int
     closed_ms: int
     report_deadline_ms: int
+    roster: tuple[str, ...]
     updates: tuple[str, ...]
     reports: tuple[str, ...]
+    loss_micro: int | None = None
     record: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
 
@@ -62,6 +67,10 @@ class TaskView:
         MSP IDs of those who declined before training started, or left since; sorted.
     done : int
         Rounds closed with an aggregate and evaluated.
+    best_loss_micro : int or None
+        The best loss of those, and None before there is one.
+    stale : int
+        How many of them came after it without a better one.
     round : RoundView or None
         The current round.
     record : dict
@@ -76,6 +85,8 @@ class TaskView:
     roster: tuple[str, ...]
     departed: tuple[str, ...]
     done: int
+    best_loss_micro: int | None
+    stale: int
     round: RoundView | None
     record: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
 
@@ -92,6 +103,7 @@ def make(
     current: dict[str, Any] | None,
     updates: list[str],
     reports: list[str],
+    loss_micro: int | None = None,
 ) -> TaskView:
     """Make the view from records."""
     return TaskView(
@@ -103,6 +115,8 @@ def make(
         roster=tuple(task["roster"]),
         departed=tuple(departed),
         done=task["done"],
+        best_loss_micro=task["best"]["loss_micro"] if task["best"] else None,
+        stale=task["stale"],
         round=None
         if current is None
         else RoundView(
@@ -112,8 +126,10 @@ def make(
             deadline_ms=current["deadline_ms"],
             closed_ms=current["closed_ms"],
             report_deadline_ms=current["report_deadline_ms"],
+            roster=tuple(current["roster"]),
             updates=tuple(updates),
             reports=tuple(reports),
+            loss_micro=loss_micro,
             record=current,
         ),
         record=task,
@@ -129,10 +145,11 @@ def to_record(view: TaskView) -> dict[str, Any]:
         "round": view.round.record if view.round else None,
         "updates": list(view.round.updates) if view.round else [],
         "reports": list(view.round.reports) if view.round else [],
+        "loss_micro": view.round.loss_micro if view.round else None,
     }
 
 
 def from_record(record: dict[str, Any]) -> TaskView:
     """Read the JSON form that :func:`to_record` made."""
-    names = ("task", "applicants", "departed", "round", "updates", "reports")
+    names = ("task", "applicants", "departed", "round", "updates", "reports", "loss_micro")
     return make(*(record[name] for name in names))

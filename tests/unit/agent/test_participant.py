@@ -29,6 +29,7 @@ LAYOUT = (Tensor("linear.weight", (1, 2)), Tensor("linear.bias", (1,)))
 def view_of(digest: str | None = None, layout=LAYOUT):
     record = {
         "app": {"digest": digest or app_of("tabular").digest, "name": "tabular"},
+        "best": None,
         "done": 0,
         "id": "0123456789abcdef",
         "issuer": "Org1MSP",
@@ -38,6 +39,7 @@ def view_of(digest: str | None = None, layout=LAYOUT):
         "roster": [],
         "rules": spec_of().rules(),
         "spec": to_record(spec_of()),
+        "stale": 0,
         "state": "published",
     }
     return make(record, [], [], None, [], [])

@@ -22,12 +22,14 @@ def view_of(issuer="Org1MSP", least=3, statistics="declared"):
     spec["data"]["columns"]["age"]["statistics"] = statistics
     record = {
         "app": {"digest": APP, "name": "tabular"},
+        "best": None,
         "done": 0,
         "id": "0" * 16,
         "issuer": issuer,
         "published_ms": 0,
         "roster": [],
         "spec": spec,
+        "stale": 0,
         "state": "published",
     }
     return make(record, [], [], None, [], [])

@@ -15,7 +15,7 @@ from befl.gateway.wait import until
 from befl.rules import codec
 from befl.rules.errors import BeflError
 
-from .memory import APP, LENGTH, Institution, Participant, expected, working
+from .memory import APP, LENGTH, Institution, Participant, deterministic, expected, initial, working
 
 
 def finished(consortium, task, state="finished"):
@@ -378,3 +378,53 @@ def test_the_others_go_on_when_one_delivers_nothing(consortium, institutions, ca
     last = rounds[-1]
     model = codec.read_model(ledger.model_bytes(task, last["round"], last["model"]), LENGTH)
     np.testing.assert_array_equal(model, expected(consortium, task))
+
+
+# --- fewer bits, some of the trainers, an early end ------------------------------------------------------------------
+
+
+def run(consortium, institutions, **wanted):
+    task = consortium.publish(**wanted)
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(25)
+    return task, list(consortium.ledger("Org1MSP").rounds(task))
+
+
+def test_an_update_travels_with_the_bits_of_the_task(consortium, institutions):
+    class Coarse(Participant):
+        def train(self, view, model, number, correction):
+            weight, update = super().train(view, model, number, correction)
+            return weight, update >> 11 << 11  # 2^19 in ten bits: multiples of 2^11
+
+    for each in institutions:
+        each.make = lambda msp_id=each.msp_id: Coarse(msp_id)
+    task, rounds = run(consortium, institutions, least=3, most=3, count=2, aggregation="bits = 10")
+    assert [each["state"] for each in rounds] == ["evaluated"] * 2
+    ledger = consortium.ledger("Org1MSP")
+    for each in institutions:
+        data = ledger.update(task, 1, each.msp_id, rounds[0]["updates"][each.msp_id]["update"])
+        assert len(data) == LENGTH * 10 // 8
+        _, trained = deterministic(task, 1, each.msp_id, initial())
+        assert codec.read_update(data, LENGTH, 2**19, 10).tolist() == (trained >> 11 << 11).tolist()
+
+
+def test_whoever_is_not_drawn_for_a_round_trains_in_another_and_reports_on_all(consortium, institutions):
+    task, rounds = run(consortium, institutions, least=2, most=3, count=5, rounds="fraction = 40", quorum=1)
+    ledger = consortium.ledger("Org1MSP")
+    trained = {each.msp_id: each.made[0].trained for each in institutions}
+    assert ledger.view(task).state == "finished"
+    for each in rounds:
+        assert len(each["roster"]) == 2
+        assert list(each["updates"]) == each["roster"] == [name for name in trained if each["round"] in trained[name]]
+        assert list(each["metrics"]["institutions"]) == sorted(trained)
+    assert ledger.model(task)["model"] == codec.digest(codec.model_bytes(expected(consortium, task)))
+
+
+def test_agents_finish_when_patience_is_over(consortium, institutions):
+    """The arithmetic participants' loss is the same in each round: the first is the best."""
+    task, rounds = run(consortium, institutions, least=3, most=3, count=50, rounds="patience = 3")
+    record = consortium.ledger("Org1MSP").view(task).record
+    assert (record["state"], record["done"], record["stale"], len(rounds)) == ("finished", 4, 3, 4)
+    assert record["best"] == {"loss_micro": 1_000, "round": 1}

@@ -74,6 +74,10 @@ def make_view() -> Callable[..., views.TaskView]:
         done: int = 0,
         updates: tuple[str, ...] = (),
         reports: tuple[str, ...] = (),
+        roster: tuple[str, ...] | None = None,
+        best: int | None = None,
+        stale: int = 0,
+        loss_micro: int | None = None,
         deadline_ms: int = 1_130_000,
         report_deadline_ms: int = 1_160_000,
         **changes: Any,
@@ -86,17 +90,22 @@ def make_view() -> Callable[..., views.TaskView]:
             "published_ms": 1_000_000,
             "roster": [] if state == "published" else list(applicants),
             "done": done,
+            "best": None if best is None else {"loss_micro": best, "round": 1},
+            "stale": stale,
         }
         round_record = None
         if current is not None:
             round_record = {
                 "round": number,
+                "roster": list(applicants if roster is None else roster),
                 "state": current,
                 "opened_ms": 1_100_000,
                 "deadline_ms": deadline_ms,
                 "closed_ms": 0 if current == "open" else 1_120_000,
                 "report_deadline_ms": report_deadline_ms if current in ("closed", "evaluated") else 0,
             }
-        return views.make(task, list(applicants), list(departed), round_record, list(updates), list(reports))
+        return views.make(
+            task, list(applicants), list(departed), round_record, list(updates), list(reports), loss_micro
+        )
 
     return make

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from befl.rules.draw import draw, rank
+from befl.rules.draw import draw, draw_round, rank
 
 institutions = st.sets(st.text(alphabet="ABCabc019.-", min_size=1, max_size=8), max_size=12)
 
@@ -42,6 +42,23 @@ def test_everybody_is_drawn_about_as_often():
     assert all(abs(count - 800) < 110 for count in counts.values())
 
 
+def test_each_round_draws_anew_and_everybody_about_as_often():
+    counts = dict.fromkeys("ABCDE", 0)
+    for number in range(1, 2_001):
+        drawn = draw_round("00112233445566aa", number, "EDCBA", 2)
+        assert len(drawn) == 2
+        assert drawn == sorted(drawn) == draw_round("00112233445566aa", number, "ABCDE", 2)
+        for msp_id in drawn:
+            counts[msp_id] += 1
+    assert all(abs(count - 800) < 110 for count in counts.values())
+    assert draw_round("00112233445566aa", 1, "ABC", 3) == ["A", "B", "C"]
+
+
 def test_fixed_vectors():
+    assert [draw_round("00112233445566aa", number, "ABCD", 2) for number in (1, 2, 3)] == [
+        ["C", "D"],
+        ["C", "D"],
+        ["B", "D"],
+    ]
     assert rank("befl/turn/open", "00112233445566aa", 1, ["A", "B", "C", "D"]) == ["B", "A", "C", "D"]
     assert draw("00112233445566aa", ["A", "B", "C", "D"], 2) == ["A", "D"]

@@ -16,6 +16,7 @@ TASK = "00112233445566aa"
 # published at 1_000_000 with a window of 60 s; a round takes updates until 1_130_000 and reports until 1_160_000
 NOW = 1_105_000
 ALL = ("A", "B", "C")
+PATIENT = {"rounds__count": 9, "rounds__patience": 2}
 
 
 def turns(action: str, number: int, members=ALL) -> list[str]:
@@ -99,6 +100,13 @@ REFUSED = {
     "open: no round yet": ({}, "open", ("A", NOW), "BEFL-T-004", "has no round yet"),
     "submit: published": ({"state": "published"}, "submit", ("A", 1, NOW), "BEFL-T-002", "published"),
     "submit: an outsider": ({"current": "open"}, "submit", ("D", 1, NOW), "BEFL-A-002", "D does not"),
+    "open: patience is over": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 1, "loss_micro": 500, **PATIENT},
+        "open",
+        ("A", NOW),
+        "BEFL-T-002",
+        "has had no better loss for 2 rounds: Open is not possible",
+    ),
     "submit: no round yet": ({}, "submit", ("A", 1, NOW), "BEFL-T-004", "has no round yet"),
     "submit: another round": ({"current": "open"}, "submit", ("A", 2, NOW), "BEFL-T-004", "in round 1, not 2"),
     "submit: closed": ({"current": "closed"}, "submit", ("A", 1, NOW), "BEFL-T-002", "round 1 is closed"),
@@ -109,6 +117,13 @@ REFUSED = {
         ("A", 1, NOW),
         "BEFL-T-003",
         "already submitted",
+    ),
+    "submit: not drawn for the round": (
+        {"current": "open", "roster": ("B", "C")},
+        "submit",
+        ("A", 1, NOW),
+        "BEFL-A-002",
+        "A was not drawn for round 1",
     ),
     "submit: late": ({"current": "open"}, "submit", ("A", 1, 1_130_001), "BEFL-T-006", "took updates until 1130000"),
     "close: early": (
@@ -136,6 +151,41 @@ REFUSED = {
         ("A", NOW),
         "BEFL-T-005",
         "has closed 1 of 2 rounds",
+    ),
+    "finish: the loss is better": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 1, "loss_micro": 499, **PATIENT},
+        "finish",
+        ("A", NOW),
+        "BEFL-T-005",
+        "has closed 1 of 9 rounds",
+    ),
+    "finish: patience is not over": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 0, "loss_micro": 900, **PATIENT},
+        "finish",
+        ("A", NOW),
+        "BEFL-T-005",
+        "has closed 1 of 9 rounds",
+    ),
+    "finish: no model has a quorum": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 8, **PATIENT},
+        "finish",
+        ("A", NOW),
+        "BEFL-T-005",
+        "has closed 1 of 9 rounds",
+    ),
+    "finish: nobody asked for patience": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 8, "loss_micro": 500, "rounds__count": 9},
+        "finish",
+        ("A", NOW),
+        "BEFL-T-005",
+        "has closed 1 of 9 rounds",
+    ),
+    "finish: patience is over, while reports come": (
+        {"current": "closed", "reports": ("A", "B"), "best": 500, "stale": 1, "loss_micro": 500, **PATIENT},
+        "finish",
+        ("A", 1_160_000),
+        "BEFL-T-005",
+        "waits for the reports of C",
     ),
     "finish: while reports come": (
         {"current": "closed", "reports": ("A", "B"), "done": 1},
@@ -175,7 +225,25 @@ ALLOWED = {
     "close: void": ({"current": "open", "updates": ("B",)}, "close", ("A", 1, 1_130_001), False),
     "close: nobody": ({"current": "open"}, "close", ("A", 1, 1_130_001), False),
     "report: late": ({"current": "closed", "reports": ("B",)}, "report", ("A", 1), None),
+    "close: all of the round's roster": (
+        {"current": "open", "roster": ("B", "C"), "updates": ("B", "C")},
+        "close",
+        ("A", 1, NOW),
+        True,
+    ),
+    "open: the loss is better": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 1, "loss_micro": 499, **PATIENT},
+        "open",
+        ("A", NOW),
+        None,
+    ),
     "finish": ({"current": "closed", "reports": ALL, "done": 1}, "finish", ("A", NOW), None),
+    "finish: patience is over": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 1, "loss_micro": 500, **PATIENT},
+        "finish",
+        ("A", NOW),
+        None,
+    ),
     "finish: a quorum, late": (
         {"current": "closed", "reports": ("A", "C"), "done": 1},
         "finish",
@@ -218,7 +286,14 @@ STEPS = {
     "cancelled": ({"state": "cancelled"}, "A", NOW, Step("end", why="the task is cancelled")),
     "not drawn": ({"current": "open"}, "D", NOW, Step("end", why="not among the trainers")),
     "submit": ({"current": "open", "updates": ("B",)}, "A", 1_130_000, Step("submit", 1)),
+    "not drawn for the round": (
+        {"current": "open", "roster": ("B",)},
+        "A",
+        NOW,
+        Step("wait", 1, 1_130_001, f"round 1 of task {TASK} waits for B until 1130000 ms"),
+    ),
     "report": ({"current": "closed", "reports": ("B",)}, "A", 9_999_999, Step("report", 1)),
+    "report, though not drawn": ({"current": "closed", "roster": ("B",)}, "A", NOW, Step("report", 1)),
     "wait for others' updates": (
         {"current": "open", "updates": ("A",)},
         "A",
@@ -282,6 +357,12 @@ TURNS = {
     ),
     "repeat": ({"current": "void"}, "open", 2, NOW),
     "finish": ({"current": "closed", "reports": ALL, "done": 1}, "finish", 1, NOW),
+    "finish when patience is over": (
+        {"current": "closed", "reports": ALL, "best": 500, "stale": 1, "loss_micro": 501, **PATIENT},
+        "finish",
+        1,
+        NOW,
+    ),
 }
 
 
@@ -335,14 +416,20 @@ def views_of(draw, make_view):
     members = draw(st.lists(st.sampled_from("ABCDE"), min_size=2, unique=True).map(sorted).map(tuple))
     some = st.lists(st.sampled_from(members), unique=True).map(tuple)
     least = draw(st.integers(1, len(members)))
+    losses = st.none() | st.integers(0, 3)
     return make_view(
         draw(st.sampled_from(["published", "running", "running", "running", "finished", "cancelled"])),
         members,
         departed=draw(some),
         current=draw(st.sampled_from(["open", "closed", "void"])),
         done=draw(st.integers(0, 2)),
+        roster=draw(some),
         updates=draw(some),
         reports=draw(some),
+        best=draw(losses),
+        loss_micro=draw(losses),
+        stale=draw(st.integers(0, 2)),
+        rounds__patience=draw(st.integers(0, 2)),
         participants__least=least,
         participants__most=draw(st.integers(least, 6)),
         rounds__quorum=draw(st.integers(0, least)),
@@ -399,3 +486,24 @@ def test_when_something_can_be_done_somebody_does_it_and_in_turn(make_view, data
         steps = {msp_id: MODE.next_step(view, msp_id, min(until), now) for msp_id in view.roster}
     else:
         pytest.fail(f"everybody waits for ever: {steps}")
+
+
+@pytest.mark.parametrize(
+    ("best", "loss", "improvement", "better"),
+    [
+        (None, None, "0", False),
+        (None, 5, "0", True),
+        (5, None, "0", False),
+        (500, 500, "0", False),
+        (500, 499, "0", True),
+        (500, 501, "0", False),
+        (500, 498, "0.000002", True),
+        (500, 499, "0.000002", False),
+        (500, 498, "0.0000021", False),
+        (9_000_000, 8_000_000, "1", True),
+        (9_000_000, 8_000_001, "1", False),
+    ],
+)
+def test_a_better_loss(make_view, best, loss, improvement, better):
+    view = make_view(current="closed", best=best, rounds__improvement=improvement, rounds__patience=1)
+    assert MODE.improves(view, loss) is better

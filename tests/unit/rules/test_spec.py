@@ -101,6 +101,16 @@ def specifications(draw):
     )
     least = draw(st.integers(1, 128))
     scale_bits = draw(st.integers(4, 24))
+    rule = draw(
+        st.sampled_from(
+            [
+                {"rule": "fedavg", "server_learning_rate": "0.5"},
+                {"rule": "fedavgm", "momentum": "0.5"},
+                {"rule": "fedyogi", "beta1": "0", "beta2": "0.999", "tau": "0.01"},
+                {"rule": "scaffold"},
+            ]
+        )
+    )
     return {
         "befl": 1,
         "name": draw(name),
@@ -132,11 +142,20 @@ def specifications(draw):
             "most": draw(st.integers(least, 128)),
             "window": draw(st.integers(0, 30).map(lambda days: f"{days}d")),
         },
-        "rounds": {"count": draw(st.integers(1, 10_000)), "quorum": draw(st.integers(0, least))},
+        "rounds": {
+            "count": draw(st.integers(1, 10_000)),
+            "quorum": draw(st.integers(0, least)),
+            "fraction": draw(st.integers(1, 100)),
+            "patience": draw(st.integers(1, 10_000)),
+            "improvement": draw(st.decimals(0, 1_000, places=6)),
+        },
         "aggregation": {
-            "rule": "fedavg",
+            **rule,
             "scale_bits": scale_bits,
-            "clip": draw(st.integers(1, 2 ** min(19, 30 - scale_bits))),
+            "clip": draw(
+                st.integers(1, 2 ** min(19, 30 - scale_bits)) if rule["rule"] != "fedyogi" else st.just("0.25")
+            ),
+            "bits": draw(st.integers(8, 32)),
         },
         "privacy": {"scheme": "none"},
     }
@@ -149,6 +168,10 @@ def test_a_valid_specification_survives_the_ledger(record):
     assert specs.from_json(text) == spec
     assert canonical.dumps(canonical.loads(text)) == text.encode()
     assert 1 <= spec.quorum <= spec.participants.least <= spec.participants.most
+    for trainers in (spec.participants.least, spec.participants.most):
+        size = spec.trainers_a_round(trainers)
+        assert spec.quorum <= size <= trainers
+        assert size == spec.quorum or 0 <= 100 * size - trainers * spec.rounds.fraction < 100
     assert MODES[spec.rules()["mode"]] is not None
     assert 1 <= codec.bound(spec.aggregation.scale_bits, spec.aggregation.clip) <= 2**30
 
@@ -281,6 +304,20 @@ CROSS = {
         "BEFL-C-004",
         "rounds.quorum: must be at most 2 (participants.least)",
     ),
+    "nobody in a round": ({"rounds__fraction": 0}, "BEFL-C-004", "rounds.fraction: must be a whole number from 1 to"),
+    "more than all in a round": ({"rounds__fraction": 101}, "BEFL-C-004", "rounds.fraction: must be a whole number"),
+    "an improvement nobody waits for": (
+        {"rounds__improvement": "0.1"},
+        "BEFL-C-002",
+        "rounds.improvement: has no meaning without patience",
+    ),
+    "seven bits": ({"aggregation__bits": 7}, "BEFL-C-004", "aggregation.bits: must be a whole number from 8 to 32"),
+    "33 bits": ({"aggregation__bits": 33}, "BEFL-C-004", "aggregation.bits: must be a whole number from 8 to 32"),
+    "momentum without a rule for it": (
+        {"aggregation__momentum": "0.9"},
+        "BEFL-C-002",
+        "aggregation.momentum: unknown key for rule fedavg",
+    ),
     "no round": ({"rounds__count": 0}, "BEFL-C-004", "rounds.count: must be a whole number from 1 to 10000"),
     "a deadline of a moment": ({"rounds__deadline": "999ms"}, "BEFL-C-004", "rounds.deadline: must be a duration"),
     "a clip beyond 31 bits": (
@@ -296,7 +333,7 @@ CROSS = {
     "a rule that is not known": (
         {"aggregation__rule": "krum"},
         "BEFL-C-004",
-        'aggregation.rule: must be one of "fedavg"',
+        'aggregation.rule: must be one of "fedadam", "fedavg", "fedavgm", "fedyogi", "scaffold", not ',
     ),
     "no rule": ({"aggregation": None}, "BEFL-C-003", "aggregation: missing"),
     "a mode that is not known": ({"mode": "vertical"}, "BEFL-C-004", 'mode: must be one of "horizontal", not'),

@@ -7,6 +7,7 @@ used twice: by the contracts to refuse, by :meth:`Horizontal.next_step` to fores
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 from typing import TYPE_CHECKING, Final
 
 from befl.rules.draw import rank
@@ -34,9 +35,14 @@ TASK: Final = Machine(
             "running",
             "Open",
             "running",
-            "the round before is evaluated or void; rounds are left; `least` have not left",
+            "the round before is void, or evaluated and not the last; `least` have not left",
         ),
-        Transition("running", "Finish", "finished", "every round is closed and the last one evaluated"),
+        Transition(
+            "running",
+            "Finish",
+            "finished",
+            "the last round is evaluated: the `count`-th, or the `patience`-th in a row without a better loss",
+        ),
         Transition("running", "Cancel", "cancelled", "from the institution that published it"),
     ),
 )
@@ -45,10 +51,10 @@ ROUND: Final = Machine(
     "round",
     (
         Transition(NONE, "Open", "open", "see the task"),
-        Transition("open", "Submit", "open", "on the roster, once, before the deadline"),
+        Transition("open", "Submit", "open", "on the round's roster, once, before the deadline"),
         Transition("open", "Close", "closed", "every update is there, or the deadline is over and a quorum is there"),
         Transition("open", "Close", "void", "the deadline is over and fewer than a quorum are there"),
-        Transition("closed", "Report", "closed", "on the roster, once"),
+        Transition("closed", "Report", "closed", "a trainer of the task, once"),
         Transition(
             "closed", "Open", "evaluated", "every report is there, or the deadline is over and a quorum is there"
         ),
@@ -99,13 +105,16 @@ class Horizontal:
         ROUND.require(str(current.number), current.state, "Open")
         if current.state == "void":
             return
-        if view.done + 1 >= view.spec.rounds.count:
-            raise BeflError("BEFL-T-002", f"task {view.id} has closed all its rounds: Open is not possible", "Finish.")
+        last = self._last(view)
+        if last:
+            raise BeflError("BEFL-T-002", f"task {view.id} {last}: Open is not possible", "Finish.")
         self.check_evaluated(view, now_ms)
 
     def check_submit(self, view: TaskView, msp_id: str, number: int, now_ms: int) -> None:
-        """Refuse outsiders, another round, a second update (``BEFL-T-003``), a late one (``BEFL-T-006``)."""
+        """Refuse who was not drawn, another round, a second update (``BEFL-T-003``), a late one (``BEFL-T-006``)."""
         current = self._current(view, msp_id, number, "Submit")
+        if msp_id not in current.roster:
+            raise BeflError("BEFL-A-002", f"{msp_id} was not drawn for round {number} of task {view.id}")
         if msp_id in current.updates:
             raise BeflError("BEFL-T-003", f"{msp_id} has already submitted in round {number} of task {view.id}")
         if now_ms > current.deadline_ms:
@@ -116,7 +125,7 @@ class Horizontal:
     def check_close(self, view: TaskView, msp_id: str, number: int, now_ms: int) -> bool:
         """Refuse while updates are waited for (``BEFL-T-005``); return whether a quorum is there."""
         current = self._current(view, msp_id, number, "Close")
-        missing = sorted(set(view.roster) - set(current.updates))
+        missing = sorted(set(current.roster) - set(current.updates))
         if missing and now_ms <= current.deadline_ms:
             raise BeflError(
                 "BEFL-T-005",
@@ -143,13 +152,20 @@ class Horizontal:
                 f"{current.report_deadline_ms} ms, and for {view.spec.quorum} in any case",
             )
 
+    def improves(self, view: TaskView, loss_micro: int | None) -> bool:
+        """Say whether a loss is below the best before by ``improvement`` at least, and below it in any case."""
+        if loss_micro is None or view.best_loss_micro is None:
+            return loss_micro is not None
+        least = max(Decimal(1), Decimal(view.spec.rounds.improvement) * 1_000_000)
+        return view.best_loss_micro - loss_micro >= least
+
     def check_finish(self, view: TaskView, msp_id: str, now_ms: int) -> None:
         """Refuse outsiders, and before the last round is evaluated (``BEFL-T-005``)."""
         TASK.require(view.id, view.state, "Finish")
         self._check_member(view, msp_id, view.roster)
         current = self._round(view)
         ROUND.require(str(current.number), current.state, "Finish")
-        if view.done + 1 < view.spec.rounds.count:
+        if not self._last(view):
             raise BeflError(
                 "BEFL-T-005", f"task {view.id} has closed {view.done + 1} of {view.spec.rounds.count} rounds"
             )
@@ -181,7 +197,7 @@ class Horizontal:
             return self._next_open(view, current, msp_id, now_ms, seen_ms)
         if current.state == "closed" and msp_id not in current.reports:
             return Step("report", current.number)
-        if current.state == "closed" and view.done + 1 >= view.spec.rounds.count:
+        if current.state == "closed" and self._last(view):
 
             def finish() -> None:
                 self.check_finish(view, msp_id, now_ms)
@@ -209,7 +225,7 @@ class Horizontal:
         return self._turn(view, "open", 1, begin, (msp_id, now_ms, seen_ms))
 
     def _next_open(self, view: TaskView, current: RoundView, msp_id: str, now_ms: int, seen_ms: int) -> Step:
-        if msp_id not in current.updates and now_ms <= current.deadline_ms:
+        if msp_id in current.roster and msp_id not in current.updates and now_ms <= current.deadline_ms:
             return Step("submit", current.number)
 
         def close() -> None:
@@ -233,6 +249,14 @@ class Horizontal:
         if now_ms < start:
             return Step("wait", number, until_ms=start, why=f"another institution's turn to {action}")
         return Step(action, number)
+
+    def _last(self, view: TaskView) -> str:
+        """Say why no round comes after the current one; nothing when one does."""
+        rounds, loss = view.spec.rounds, self._round(view).loss_micro
+        if view.done + 1 >= rounds.count:
+            return "has closed all its rounds"
+        stale = 0 if loss is None or self.improves(view, loss) else view.stale + 1
+        return f"has had no better loss for {stale} rounds" if 0 < rounds.patience <= stale else ""
 
     def _current(self, view: TaskView, msp_id: str, number: int, transaction: str) -> RoundView:
         if view.state != "running":

@@ -64,6 +64,9 @@ class Mode(Protocol):
     def check_evaluated(self, view: TaskView, now_ms: int) -> None:
         """Refuse to go on while reports of the round are waited for."""
 
+    def improves(self, view: TaskView, loss_micro: int | None) -> bool:
+        """Say whether a loss is better than the best of the task before."""
+
     def check_finish(self, view: TaskView, msp_id: str, now_ms: int) -> None:
         """Refuse to finish the task."""
 
