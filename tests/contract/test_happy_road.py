@@ -431,6 +431,15 @@ def test_a_void_round_is_repeated_with_a_new_draw(consortium):
     assert drawn == set(c.orgs)
 
 
+def test_a_round_says_who_has_left_since_the_one_before(consortium):
+    c = consortium.at("reported")
+    c.depart("BetaMSP")
+    c.commit(c.opening())
+    first, second = c.round_record(1), c.round_record(2)
+    assert (first["trainers"], first["left"], first["roster"]) == (3, [], list(c.orgs))
+    assert (second["trainers"], second["left"], second["roster"]) == (2, ["BetaMSP"], ["AlphaMSP", "GammaMSP"])
+
+
 # --- the end before the last round -----------------------------------------------------------------------------------
 
 

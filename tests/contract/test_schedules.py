@@ -229,8 +229,10 @@ def check(world: World, last: list[Step]) -> str:
     patience = view.spec.rounds.patience or view.spec.rounds.count  # the loss is the same in each round
     assert len(evaluated) == view.done == min(view.spec.rounds.count, 1 + patience)
     assert (view.best_loss_micro, view.stale) == (1_000, view.done - 1)
-    size = view.spec.trainers_a_round(len(view.roster))
-    assert all(len(record["roster"]) == size and set(record["updates"]) <= set(record["roster"]) for record in records)
+    for record in records:
+        assert len(record["roster"]) == view.spec.trainers_a_round(record["trainers"])
+        assert set(record["updates"]) <= set(record["roster"])
+    assert records[0]["trainers"] - sum(len(record["left"]) for record in records) == len(view.roster)
     assert evaluated[-1] == records[-1]
     start = view.record["model"]
     for record in records:

@@ -127,11 +127,12 @@ def get_update(context: Context, task: str, number: str, msp_id: str) -> bytes:
 
 
 def begin(context: Context, view: TaskView, number: int, start: str, trainers: list[str]) -> None:
-    """Write the record of a round that opens now, with those of the trainers that train in it."""
+    """Write the record of a round that opens now: which trainers train in it, and who has left since the one before."""
     record = {
         "closed_ms": 0,
         "deadline_ms": context.now_ms + milliseconds(view.spec.rounds.deadline),
         "kind": "round",
+        "left": sorted(set(view.roster) - set(trainers)),
         "opened_by": context.caller.msp_id,
         "opened_ms": context.now_ms,
         "parameters": parameter.in_force(context)[0],
@@ -141,6 +142,7 @@ def begin(context: Context, view: TaskView, number: int, start: str, trainers: l
         "start": start,
         "state": "open",
         "task": view.id,
+        "trainers": len(trainers),
         "v": 1,
     }
     _write(context, record)

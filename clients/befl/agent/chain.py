@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -81,10 +82,16 @@ def link_after(ledger: Ledger, store: Store, view: TaskView, number: int, msp_id
     return link
 
 
+def begin(rule: Rule, link: Link, left: Sequence[str]) -> Link:
+    """Return what a round starts from: where the chain stands before it, and who has left since."""
+    return Link(link.model, *rule.left(link.state, link.control)) if left else link
+
+
 def _follow(ledger: Ledger, view: TaskView, rule: Rule, number: int, link: Link, msp_id: str) -> Link:
     """Take one round's step."""
     record = ledger.round(view.id, number)["round"]
     _check(record["start"], codec.digest(codec.model_bytes(link.model)), f"the model before round {number}")
+    link = begin(rule, link, record["left"])
     if record["state"] == "void":
         return link
     settings, length = view.spec.aggregation, link.model.size
@@ -96,7 +103,7 @@ def _follow(ledger: Ledger, view: TaskView, rule: Rule, number: int, link: Link,
 
     aggregate = rule.aggregate(((update(of), item["weight"]) for of, item in record["updates"].items()), length)
     _check(record["aggregate"], codec.digest(codec.model_bytes(aggregate)), f"the aggregate of round {number}")
-    share = (len(record["updates"]), len(view.roster))
+    share = (len(record["updates"]), record["trainers"])
     moved, state = rule.step(aggregate, record["weight"], link.state, share, settings)
     control = link.control
     if len(control) and msp_id in record["updates"]:

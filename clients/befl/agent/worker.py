@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from befl.agent.chain import Link, link_after
+from befl.agent.chain import Link, begin, link_after
 from befl.agent.config import Policy
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.policy import objections
@@ -215,8 +215,9 @@ class Worker(threading.Thread):
         kept = self._store.kept_update(view.id, number)
         if kept is not None:
             return kept
-        link = self._link(view, number - 1)
-        correction = RULES[view.record["rules"]["aggregation"]].correction(link.control, link.state)
+        rule = RULES[view.record["rules"]["aggregation"]]
+        link = begin(rule, self._link(view, number - 1), view.round.record["left"] if view.round else ())
+        correction = rule.correction(link.control, link.state)
         settings = view.spec.aggregation
         seen = None if correction is None else codec.to_float(correction, settings.scale_bits)
         weight, update = self._of(view).train(view, link.model, number, seen)

@@ -164,7 +164,7 @@ def test_an_app_of_ones_own_trains(configured):
     layout, values = initial_model(spec_of(), FOREST, 7)
     view = view_of(FOREST.digest, layout)
     with AppParticipant(configured, "Org1MSP", view) as participant:
-        weight, update = participant.train(view, codec.to_fixed(values, 16), 1)
+        weight, update = participant.train(view, codec.to_fixed(values, 16), 1, None)
     assert weight > 0
     assert update.any()
 

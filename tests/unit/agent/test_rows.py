@@ -29,6 +29,7 @@ OTHER = ROWS.replace("30,0", "31,1")
 def view_of(spec, layout, preparation=None):
     record = {
         "app": {"digest": app_of("tabular").digest, "name": "tabular"},
+        "best": None,
         "done": 0,
         "id": "0123456789abcdef",
         "issuer": "Org1MSP",
@@ -38,6 +39,7 @@ def view_of(spec, layout, preparation=None):
         "roster": [],
         "rules": spec.rules(),
         "spec": to_record(spec),
+        "stale": 0,
         "state": "published",
     }
     return make(record, [], [], None, [], [])
@@ -61,9 +63,9 @@ def test_other_rows_are_refused_and_the_old_ones_taken_again(configured, started
     spec, layout, model = started
     view, path = view_of(spec, layout), tmp_path / "heart.csv"
     with AppParticipant(configured, "Org1MSP", view) as participant:
-        before = participant.train(view, model, 1)
+        before = participant.train(view, model, 1, None)
         path.write_text(OTHER)
-        for call in (lambda: participant.train(view, model, 2), lambda: participant.evaluate(view, model)):
+        for call in (lambda: participant.train(view, model, 2, None), lambda: participant.evaluate(view, model)):
             with pytest.raises(BeflError, match=r"has SHA-256 [0-9a-f]{16}; task 0123456789abcdef was begun") as caught:
                 call()
             assert caught.value.code == "BEFL-C-112"
@@ -71,9 +73,9 @@ def test_other_rows_are_refused_and_the_old_ones_taken_again(configured, started
             AppParticipant(configured, "Org1MSP", view)  # after a restart too
         path.unlink()
         with pytest.raises(BeflError, match="BEFL-C-101"):
-            participant.train(view, model, 2)
+            participant.train(view, model, 2, None)
         path.write_text(ROWS)
-        after = participant.train(view, model, 1)
+        after = participant.train(view, model, 1, None)
     assert codec.update_bytes(before[1]) == codec.update_bytes(after[1])
 
 
@@ -86,7 +88,7 @@ def test_a_change_that_keeps_size_and_time_is_seen(configured, started, tmp_path
         os.utime(path, ns=(times.st_atime_ns, times.st_mtime_ns))
         assert path.stat().st_size == times.st_size
         with pytest.raises(BeflError, match="BEFL-C-112"):
-            participant.train(view, model, 1)
+            participant.train(view, model, 1, None)
 
 
 def test_the_agent_lives_on(consortium, tmp_path, caplog):
@@ -143,11 +145,11 @@ def test_rows_are_prepared_anew_when_training_begins_and_alike_after_a_restart(c
     spec, layout, model = started
     published, running = view_of(spec, layout), view_of(spec, layout, {"age": {"centre": "49.5", "spread": "11.5"}})
     with AppParticipant(configured, "Org1MSP", published) as participant:
-        guessed = participant.train(published, model, 1)[1]
-        agreed = participant.train(running, model, 1)[1]
+        guessed = participant.train(published, model, 1, None)[1]
+        agreed = participant.train(running, model, 1, None)[1]
         counts = participant.evaluate(running, model)
     with AppParticipant(configured, "Org1MSP", running) as reborn:
-        assert codec.update_bytes(reborn.train(running, model, 1)[1]) == codec.update_bytes(agreed)
+        assert codec.update_bytes(reborn.train(running, model, 1, None)[1]) == codec.update_bytes(agreed)
         assert reborn.evaluate(running, model) == counts
     assert codec.update_bytes(guessed) != codec.update_bytes(agreed)
     train, _ = rows_of(configured, running)

@@ -38,9 +38,9 @@ class Quadratic(Participant):
         return 7 * len(self.msp_id), codec.encode(local(self.msp_id, start, correction) - start, 16, "8")
 
 
-def original(rounds: list[list[str]], trainers: int) -> np.ndarray:
+def original(rounds: list[list[str]], trainers: int, x: np.ndarray | None = None) -> np.ndarray:
     """Run the paper's algorithm in float64 with its control variates sent; a round is whose updates were included."""
-    x, c = initial() * UNIT, np.zeros(LENGTH)
+    x, c = initial() * UNIT if x is None else x, np.zeros(LENGTH)
     own = {msp_id: np.zeros(LENGTH) for msp_id in PLACES}
     for included in rounds:
         if not included:
@@ -85,6 +85,43 @@ def test_a_task_follows_the_original_through_lost_updates_and_a_void_round(conso
     own = [link_after(ledger, Store(tmp_path / f"eyes-{each}"), view, len(rounds), each).control for each in everybody]
     assert sum(own)[0].tolist() == link.state[1].tolist()
     assert all(each.any() for each in own)
+
+
+def test_when_a_trainer_leaves_all_begin_anew(consortium, tmp_path):
+    """Org3 leaves as it reports on round 2: from then on the other two train as if they had started there."""
+    task = consortium.publish(least=2, most=3, count=4, rule="scaffold")
+    institutions = [Institution(consortium, msp_id, tmp_path / msp_id) for msp_id in PLACES]
+    corrections = []
+    for each in institutions:
+
+        class Noting(Quadratic):
+            def train(self, view, model, number, correction):
+                corrections.append((number, bool(correction.any())))
+                return super().train(view, model, number, correction)
+
+        each.make = lambda msp_id=each.msp_id, kind=Noting: kind(msp_id)
+
+    def leave(function):
+        if function == "RoundContract:Report" and consortium.ledger("Org1MSP").view(task).round.number == 2:
+            consortium.ledger("Org3MSP").leave_task(task, "no staff")
+            institutions[2].caller.before = lambda function: None
+
+    institutions[2].caller.before = leave
+    workers = [each.worker(task) for each in institutions]
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(30)
+    ledger = consortium.ledger("Org4MSP")
+    rounds = list(ledger.rounds(task))
+    two = list(PLACES)[:2]
+    assert [(each["trainers"], each["left"]) for each in rounds] == [(3, []), (3, []), (2, ["Org3MSP"]), (2, [])]
+    assert set(corrections) == {(1, False), (2, True), (3, False), (4, True)}
+    view = ledger.view(task)
+    link = link_after(ledger, Store(tmp_path / "eyes"), view, 4, "Org1MSP")
+    before = link_after(ledger, Store(tmp_path / "again"), view, 2, "Org1MSP").model
+    assert np.abs(link.model * UNIT - original([two, two], 2, before * UNIT)).max() <= 10 * UNIT
+    own = [link_after(ledger, Store(tmp_path / f"eyes-{each}"), view, 4, each).control for each in two]
+    assert sum(own)[0].tolist() == link.state[1].tolist()
 
 
 def test_killed_at_every_place(monkeypatch, tmp_path):

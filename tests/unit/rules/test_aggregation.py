@@ -100,6 +100,13 @@ def test_what_a_step_starts_from_stays_as_it_is(rule, settings):
 
 
 @pytest.mark.parametrize("rule", EVERY)
+def test_only_control_variates_begin_anew_when_a_trainer_leaves(rule):
+    state, control = np.ones((2, 3), np.int64), np.ones((1, 3), np.int64)
+    kept = 0 if rule is RULES["scaffold/1"] else 1
+    assert [each.tolist() for each in rule.left(state, control)] == [[[kept] * 3] * 2, [[kept] * 3]]
+
+
+@pytest.mark.parametrize("rule", EVERY)
 def test_only_who_keeps_a_control_variate_corrects(rule):
     control = rule.control(3)
     correction = rule.correction(control, np.ones((1, 3), np.int64))

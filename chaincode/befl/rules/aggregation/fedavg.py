@@ -90,6 +90,10 @@ class FedAvg:
         """Return no control variate."""
         return np.zeros((0, length), dtype=np.int64)
 
+    def left(self, state: NDArray[np.int64], control: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return both as they are."""
+        return state, control
+
     def included(
         self, control: NDArray[np.int64], state: NDArray[np.int64], update: NDArray[np.int32]
     ) -> NDArray[np.int64]:

@@ -54,13 +54,16 @@ class Rule(Protocol):
         state : ndarray of int64, shape (k, length)
             The state before the round.
         share : tuple of int
-            Updates included, and trainers of the task.
+            Updates included, and trainers of the task in this round.
         settings : Aggregation
             The task's ``[aggregation]``.
         """
 
     def control(self, length: int) -> NDArray[np.int64]:
         """Return a trainer's control variate before the first round, shape (1, length), or (0, length) without."""
+
+    def left(self, state: NDArray[np.int64], control: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return state and control variate for a round before which trainers have left the task."""
 
     def included(
         self, control: NDArray[np.int64], state: NDArray[np.int64], update: NDArray[np.int32]

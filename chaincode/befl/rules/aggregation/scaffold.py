@@ -20,6 +20,9 @@ fixed in the app's settings as steps, for passes over the data differ from train
 Rounding C each round would let it walk away from the mean of the C_i. So the state also has Z, the exact sum of all
 C_i: ``Z <- Z - k * C - S``, and C is ``floor(Z / N + 1/2)``. C is within the clip and N / k + 1 units; C_i and Z are
 exact and grow by a few clips for each update: below 2^46 and 2^53 in 10,000 rounds.
+
+When a trainer leaves the task its c_i would stay in c for ever and pull the model aside. So all control variates start
+anew from nothing before the next round; with all trainers included one round makes up for it.
 """
 
 from __future__ import annotations
@@ -76,6 +79,10 @@ class Scaffold(FedAvg):
     def control(self, length: int) -> NDArray[np.int64]:
         """Return a control variate of nothing, shape (1, length)."""
         return np.zeros((1, length), dtype=np.int64)
+
+    def left(self, state: NDArray[np.int64], control: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Return nothing of either."""
+        return np.zeros_like(state), np.zeros_like(control)
 
     def included(
         self, control: NDArray[np.int64], state: NDArray[np.int64], update: NDArray[np.int32]
