@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from decimal import Decimal
 from fractions import Fraction
 
@@ -424,3 +425,12 @@ def test_an_oversized_specification_is_not_even_read():
         with pytest.raises(BeflError, match="at most 200000 bytes") as caught:
             specs.from_json(text)
         assert caught.value.code == "BEFL-C-004"
+
+
+def test_every_key_says_what_is_accepted():
+    """The reference is made of it."""
+    tables = (specs.Aggregation, specs.Rounds, specs.Participants, specs.DataSpec, specs.Column, specs.Privacy)
+    for table in tables:
+        for field in dataclasses.fields(table):
+            assert field.metadata["parse"].expects, field.name
+            assert field.metadata["doc"], field.name
