@@ -742,6 +742,13 @@ _TABLE: Final = (
         "`befl identity list` shows what there is.",
     ),
     Code(
+        "BEFL-N-022",
+        "This is no request for an identity's certificates",
+        "`befl identity request NAME` makes the keys of an identity where it will be used, and a file with two "
+        "certificate requests of that name, users/NAME/request.csr. The message says what is wrong with this one. Take "
+        "the file again from there; `befl identity enroll` wants the same name.",
+    ),
+    Code(
         "BEFL-N-040",
         "There is no such log",
         "Each process of an institution has one log, ORG/PROCESS (ca, orderer, peer, chaincode), and the supervisor "

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.acting import acting, as_option, network_option, progress
+from befl.cli.acting import acting, as_option, network_option, progress, shown
 from befl.cli.common import emit, format_option, table
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ _ROLES = ("operator", "issuer", "trainer", "validator", "auditor")
 
 @click.group()
 def identity() -> None:
-    """List, enroll, show, renew and revoke an institution's identities, with its own certificate authority."""
+    """Request, enroll, list, show, renew and revoke an institution's identities, with its own certificate authority."""
 
 
 @identity.command("list")
@@ -52,23 +52,49 @@ def show(name: str, directory: Path, institution: str, form: str) -> None:
 
 @identity.command()
 @click.argument("name")
+@format_option
+def request(name: str, form: str) -> None:
+    """Make an identity's keys here, where it will be used, and the request for its certificates.
+
+    For a machine that is not the institution's: keys come into ./users/NAME and stay there; only users/NAME/request.csr
+    goes to the institution (`befl identity enroll --request`). It needs neither a network nor Fabric's programs.
+
+    \b
+    Example:
+      befl identity request ward
+    """  # noqa: D301  # click wants the character itself
+    from befl.network import csr
+
+    emit(csr.make(Path(), name), form, shown)
+
+
+@identity.command()
+@click.argument("name")
 @click.option(
     "--role", "roles", type=click.Choice(_ROLES), multiple=True, required=True, help="What it may do; repeatable."
 )
 @click.option(
     "--kind", type=click.Choice(("client", "admin")), default="client", show_default=True, help="Its kind at the CA."
 )
+@click.option(
+    "--request",
+    "request_file",
+    type=click.Path(path_type=Path, dir_okay=False),
+    metavar="FILE",
+    help="Its keys are on another machine: what `befl identity request` made there.",
+)
 @acting
-def enroll(member: Member, name: str, roles: tuple[str, ...], kind: str) -> Outcome:
-    """Register an identity with the own CA and obtain its certificates; its keys are made here.
+def enroll(member: Member, name: str, roles: tuple[str, ...], kind: str, request_file: Path | None) -> Outcome:
+    """Register an identity with the own CA and obtain its certificates; its keys are made here, or were elsewhere.
 
     \b
-    Example:
+    Examples:
       befl identity enroll second-agent --role trainer
+      befl identity enroll ward --role trainer --request request.csr
     """  # noqa: D301  # click wants the character itself
     from befl.network import identities
 
-    return identities.enroll(member, name, roles, kind)
+    return identities.enroll(member, name, roles, kind, request_file)
 
 
 @identity.command()

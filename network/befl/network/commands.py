@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import http.client
 import os
 import socket
@@ -112,6 +113,30 @@ def ask(
         return 0, {}, ""
     finally:
         connection.close()
+
+
+def post(host: str, port: int, path: str, context: ssl.SSLContext, body: str, user: str, *, what: str) -> str:
+    """Send JSON to a process over HTTPS as ``user`` (``name:password``) and return its answer.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-N-007`` when it refuses or does not answer.
+    """
+    connection = http.client.HTTPSConnection(host, port, timeout=30, context=context)
+    try:
+        connection.sock = _connected(host, port, context, 30)
+        secret = base64.b64encode(user.encode()).decode()
+        connection.request("POST", path, body, {"Authorization": f"Basic {secret}"})
+        answer = connection.getresponse()
+        said = answer.read().decode(errors="replace")
+    except (OSError, http.client.HTTPException) as error:
+        raise BeflError("BEFL-N-007", f"{what}: {error or type(error).__name__}") from None
+    finally:
+        connection.close()
+    if answer.status // 100 != 2:  # HTTP's success
+        raise BeflError("BEFL-N-007", f"{what}: {' '.join(said.split()) or answer.status}")
+    return said
 
 
 def _connected(host: str, port: int, context: ssl.SSLContext, timeout: float) -> ssl.SSLSocket:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import secrets
 import shutil
 import tempfile
@@ -24,7 +23,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509.oid import NameOID, ObjectIdentifier
 
-from befl.network import channel, commands, configuration, files
+from befl.network import channel, commands, configuration, csr, files
 from befl.network.channel import Outcome
 from befl.network.configuration import Configuration
 from befl.network.files import Enrolment
@@ -38,7 +37,6 @@ NODES: Final = ("orderer", "peer")
 _RESERVED: Final = frozenset(
     {"registrar", *(enrolment.identity for enrolment in files.ENROLMENTS if "users/" not in enrolment.folder)}
 )
-_NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
 _ATTRIBUTES: Final = ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 
 
@@ -96,8 +94,12 @@ def find(member: Member, name: str = "") -> tuple[Identity, ...]:
     return tuple(found)
 
 
-def enroll(member: Member, name: str, roles: Sequence[str], kind: str = "client") -> Outcome:
-    """Register a new identity with the own CA and obtain its certificates; its keys are made here.
+def enroll(
+    member: Member, name: str, roles: Sequence[str], kind: str = "client", request: Path | None = None
+) -> Outcome:
+    """Register a new identity with the own CA and obtain its certificates.
+
+    Its keys are made here, or they are where the request comes from: then what comes here is public, and goes back.
 
     Parameters
     ----------
@@ -109,43 +111,59 @@ def enroll(member: Member, name: str, roles: Sequence[str], kind: str = "client"
         The roles that ``befl.role`` shall name.
     kind : str
         ``client`` or ``admin``.
+    request : Path, optional
+        The request of an identity whose keys are elsewhere (:mod:`befl.network.csr`).
 
     Raises
     ------
     BeflError
-        ``BEFL-N-021`` when the name cannot be one, or is that of a node, or of an identity with other roles.
+        ``BEFL-N-021`` when the name cannot be one, or is that of a node, or of an identity with other roles or keys;
+        ``BEFL-C-006`` and ``BEFL-N-022`` for the request.
     """
-    if not _NAME.fullmatch(name) or name in _RESERVED:
+    if not csr.NAME.fullmatch(name) or name in _RESERVED:
         raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}")
     role = "|".join(dict.fromkeys(roles))
     enrolments = files.user_enrolments(name, kind, role)
-    if member.home.user(name).exists():
+    text = csr.load(request, name) if request is not None else ""
+    kept = member.home.user(name) / csr.FILE
+    if (member.home.user(name) / "msp").exists():
         there = [one for one in find(member, name) if one.use == "msp"]
         if [(one.kind, one.role) for one in there] != [(kind, role)]:
             raise BeflError("BEFL-N-021", f"{name} exists already, as {there[0].kind} with role {there[0].role}")
+        if text and (not kept.exists() or kept.read_text() != text):
+            raise BeflError("BEFL-N-021", f"{name} exists already, with other keys", "Enroll it under another name.")
         if all((member.home.folder / enrolment.folder).exists() for enrolment in enrolments):
             return Outcome(f"nothing to change: {name} is enrolled", changed=False)
     member.await_ca()
+    if text:
+        member.home.user(name).mkdir(mode=0o700, exist_ok=True)
+        member.write(kept, text)
     secret = member.secret(name) or secrets.token_hex(24)
     member.keep_secret(name, secret)
     for enrolment in enrolments:
         if (member.home.folder / enrolment.folder).exists():
             continue
-        with _registrar(member, enrolment.ca) as registrar:
-            attributes = [f"--id.attrs=befl.role={role}:ecert"] if enrolment.role else []
-            try:
-                registrar(
-                    "register",
-                    f"--id.name={name}",
-                    f"--id.type={kind}",
-                    *attributes,
-                    env={"FABRIC_CA_CLIENT_ID_SECRET": secret},
-                )
-            except BeflError as error:
-                if "is already registered" not in error.message:
-                    raise
-        member.obtain(enrolment)
-    return Outcome(f"{name} is enrolled as {kind} with role {role}: {member.home.user(name)}")
+        _register(member, enrolment, secret)
+        member.obtain(enrolment, _request(member, enrolment))
+    details = (f"the request has SHA-256 {csr.digest(text)}",) if text else ()
+    return Outcome(f"{name} is enrolled as {kind} with role {role}: {member.home.user(name)}", details)
+
+
+def _register(member: Member, enrolment: Enrolment, secret: str) -> None:
+    """Make an identity known to one of the CAs, unless it is."""
+    with _registrar(member, enrolment.ca) as registrar:
+        attributes = [f"--id.attrs=befl.role={enrolment.role}:ecert"] if enrolment.role else []
+        try:
+            registrar(
+                "register",
+                f"--id.name={enrolment.identity}",
+                f"--id.type={enrolment.kind}",
+                *attributes,
+                env={"FABRIC_CA_CLIENT_ID_SECRET": secret},
+            )
+        except BeflError as error:
+            if "is already registered" not in error.message:
+                raise
 
 
 def renew(member: Member, name: str) -> Outcome:
@@ -228,6 +246,12 @@ def _file(member: Member, enrolment: Enrolment) -> Path:
     return folder / f"{enrolment.stem}.crt" if enrolment.stem else folder / "signcerts" / "cert.pem"
 
 
+def _request(member: Member, enrolment: Enrolment) -> str:
+    """Return the certificate request of an identity whose keys are elsewhere; empty when they are here."""
+    kept = (member.home.folder / enrolment.folder).parent / csr.FILE
+    return csr.by_ca(csr.load(kept, enrolment.identity))[enrolment.ca] if kept.exists() else ""
+
+
 def _key(member: Member, enrolment: Enrolment) -> Path:
     folder = member.home.folder / enrolment.folder
     if enrolment.stem:
@@ -266,7 +290,10 @@ def _role(certificate: x509.Certificate) -> str:
 
 
 def _reenroll(member: Member, enrolment: Enrolment) -> None:
-    """Obtain one certificate anew for the key that is there; an expired one still proves who asks."""
+    """Obtain one certificate anew for the same key; an expired one still proves who asks."""
+    if request := _request(member, enrolment):
+        member.write(_file(member, enrolment), member.certify(enrolment, request))
+        return
     with tempfile.TemporaryDirectory(prefix=".renew-", dir=member.home.folder) as work:
         msp = Path(work) / "msp"
         for name in ("signcerts", "keystore"):

@@ -136,49 +136,83 @@ class Member:
             done.result()
         _chain_msp(self.home.msp, self.home.ca / "ca-cert.pem", self.home.tls_ca)
 
-    def obtain(self, enrolment: files.Enrolment) -> None:
-        """Obtain one certificate: the key is made here, only a request travels."""
+    def obtain(self, enrolment: files.Enrolment, request: str = "") -> None:
+        """Obtain one certificate; the key is made here, or it is where ``request`` (PEM) comes from."""
         target = self.home.folder / enrolment.folder
         for folder in reversed([parent for parent in target.parents if parent.is_relative_to(self.home.folder)]):
             folder.mkdir(mode=0o700, exist_ok=True)
-        secret = self.secret(enrolment.identity)
         with tempfile.TemporaryDirectory(prefix=".enrol-", dir=self.home.folder) as work:
-            msp = Path(work) / "msp"
-            argv = [
+            fresh = Path(work) / "fresh"
+            fresh.mkdir(mode=0o700)
+            keys: dict[str, str] = {}
+            if request:
+                certificate = self.certify(enrolment, request)
+            else:
+                certificate, keys = self._enrol(enrolment, Path(work))
+            if enrolment.stem:
+                ca = self.home.tls_ca if enrolment.ca == "tlsca" else self.home.operations_ca
+                _copy(ca, fresh / "ca.crt")
+                _write(fresh / f"{enrolment.stem}.crt", certificate)
+                for key in keys.values():
+                    _write(fresh / f"{enrolment.stem}.key", key, private=True)
+            else:
+                _chain_msp(fresh, self.home.ca / "ca-cert.pem", self.home.tls_ca)
+                (fresh / "signcerts").mkdir(mode=0o700)
+                (fresh / "keystore").mkdir(mode=0o700)
+                _write(fresh / "signcerts" / "cert.pem", certificate)
+                for name, key in keys.items():
+                    _write(fresh / "keystore" / name, key, private=True)
+            fresh.rename(target)
+
+    def _enrol(self, enrolment: files.Enrolment, work: Path) -> tuple[str, dict[str, str]]:
+        """Make a key and have it certified: only a request travels. Return the certificate, and the key by its name."""
+        msp = work / "msp"
+        address = self.institution.address("ca")
+        commands.run(
+            [
                 self.fabric.command("fabric-ca-client"),
                 "enroll",
                 f"--caname={files.ca_name(self.institution, enrolment.ca)}",
                 f"--mspdir={msp}",
                 "--loglevel=error",
                 *self.request_options(enrolment),
-            ]
-            address = self.institution.address("ca")
-            commands.run(
-                argv,
-                env={
-                    "FABRIC_CA_CLIENT_HOME": work,
-                    # the secret travels by environment, which others on this machine cannot read
-                    "FABRIC_CA_CLIENT_URL": f"https://{enrolment.identity}:{secret}@{address}",
-                    "FABRIC_CA_CLIENT_TLS_CERTFILES": str(self.home.ca_certificate),
-                },
-                what=f"{self.institution.name}: enrolling {enrolment.folder}",
-            )
-            fresh = Path(work) / "fresh"
-            [key] = (msp / "keystore").iterdir()
-            if enrolment.stem:
-                fresh.mkdir(mode=0o700)
-                ca = self.home.tls_ca if enrolment.ca == "tlsca" else self.home.operations_ca
-                _copy(ca, fresh / "ca.crt")
-                _copy(msp / "signcerts" / "cert.pem", fresh / f"{enrolment.stem}.crt")
-                _write(fresh / f"{enrolment.stem}.key", key.read_text(), private=True)
-            else:
-                fresh.mkdir(mode=0o700)
-                _chain_msp(fresh, self.home.ca / "ca-cert.pem", self.home.tls_ca)
-                (fresh / "signcerts").mkdir(mode=0o700)
-                (fresh / "keystore").mkdir(mode=0o700)
-                _copy(msp / "signcerts" / "cert.pem", fresh / "signcerts" / "cert.pem")
-                _write(fresh / "keystore" / key.name, key.read_text(), private=True)
-            fresh.rename(target)
+            ],
+            env={
+                "FABRIC_CA_CLIENT_HOME": str(work),
+                # the secret travels by environment, which others on this machine cannot read
+                "FABRIC_CA_CLIENT_URL": f"https://{enrolment.identity}:{self.secret(enrolment.identity)}@{address}",
+                "FABRIC_CA_CLIENT_TLS_CERTFILES": str(self.home.ca_certificate),
+            },
+            what=f"{self.institution.name}: enrolling {enrolment.folder}",
+        )
+        certificate = (msp / "signcerts" / "cert.pem").read_text()
+        return certificate, {key.name: key.read_text() for key in (msp / "keystore").iterdir()}
+
+    def certify(self, enrolment: files.Enrolment, request: str) -> str:
+        """Have the own CA certify a key that is elsewhere; return the certificate, PEM.
+
+        ``fabric-ca-client`` makes requests of its own only, so this is its call. Subject and names are said here: of
+        the request (PEM) only the key counts, and that its common name is the identity's.
+        """
+        what = f"{self.institution.name}: certifying {enrolment.folder}"
+        body = {
+            "caname": files.ca_name(self.institution, enrolment.ca),
+            "certificate_request": request,
+            "profile": "" if enrolment.ca == "ca" else "tls",
+            "subject": {"CN": enrolment.identity, "names": [{"O": self.institution.name}]},
+            "hosts": [f"{enrolment.identity}.{self.institution.name}"],
+        }
+        user = f"{enrolment.identity}:{self.secret(enrolment.identity)}"
+        answer = commands.post(
+            self.institution.host,
+            self.institution.port("ca"),
+            "/api/v1/enroll",
+            commands.tls_context(self.home.ca_certificate),
+            json.dumps(body),
+            user,
+            what=what,
+        )
+        return base64.b64decode(json.loads(answer)["result"]["Cert"]).decode()
 
     def request_options(self, enrolment: files.Enrolment) -> list[str]:
         """Return what a certificate request says, as options of ``fabric-ca-client``."""
