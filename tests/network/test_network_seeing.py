@@ -15,12 +15,17 @@ from pathlib import Path
 import pytest
 
 import befl.network
+from befl import client
 from befl.gateway import Profile, connect, wait
 from befl.network import commands, doctor, observe
 from befl.network.layout import Layout
+from befl.rules import spec as specs
 from befl.rules.errors import BeflError
+from befl.rules.layout import Tensor
 from befl.rules.version import __version__
 from befl.shim.digest import code_digest
+
+from .hospitals import task_toml
 
 BEFL = [sys.executable, "-m", "befl.cli.main"]
 
@@ -287,6 +292,69 @@ def test_doctor_finds_that_gossip_has_not_formed(consortium):
                 os.kill(number, signal.SIGCONT)
     assert found["gossip"] == ["gossip has not formed: the peer of org1 knows 0 of 2 other peers"]
     assert [said.partition(" runs")[0] for said in found["processes"]] == ["org2/peer", "org3/peer"]
+
+
+def describe(consortium, name: str, program: str = "", **env: str) -> None:
+    """Let a process start again, with another program or other settings."""
+    path = Layout(consortium.directory).home(name).services / "peer.json"
+    content = json.loads(path.read_text())
+    content["argv"][0] = program or content["argv"][0]
+    content["env"] |= {f"CORE_PEER_GOSSIP_PVTDATA_{key}": value for key, value in env.items()}
+    path.write_text(json.dumps(content))
+    os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
+
+
+def test_doctor_finds_that_a_peer_lacks_private_data(consortium, tmp_path):
+    """An update is written while org3's peer is down; when it comes back it does not pull, as if no peer were there."""
+    directory = consortium.directory
+    service = Layout(directory).home("org3").services / "peer.json"
+    kept, program = service.read_text(), json.loads(service.read_text())["argv"][0]
+    eyes = observe.look(directory)[1]
+    model = bytes(8)
+    spec = specs.from_toml(task_toml(tmp_path, "missing", least=1, most=1).read_bytes())
+    with (
+        client.connect(network=directory, identity="org1", name="issuer") as issuer,
+        client.connect(network=directory, identity="org1") as agent,
+        ready_again(consortium),
+    ):
+        task = issuer.ledger.publish(spec, "a" * 64, (Tensor("w", (1,)),), model).value["task"]
+        agent.ledger.apply(task, "a" * 64)
+        agent.ledger.open(task)
+        lacks = f"the peer of org3 lacks data of collection updates: update of Org1MSP in round 1 of task {task}"
+        try:
+            describe(consortium, "org3", str(directory / "no" / "peer"))
+            for name in ("org1", "org2"):
+                wait.until(
+                    lambda name=name: doctor._known_peers(eyes.here[name]) == 1,
+                    timeout=30,
+                    interval=0.3,
+                    what=f"org3 forgotten by {name}",
+                )
+            agent.ledger.submit(task, 1, 5, bytes(4))
+            assert f"update of Org1MSP in round 1 of task {task}" not in str(wrong(directory)), (
+                "who has it is not named"
+            )
+
+            describe(consortium, "org3", program, PULLRETRYTHRESHOLD="0s", RECONCILESLEEPINTERVAL="10m")
+            wait.until(
+                lambda: len({one.height for one in consortium.status().institutions}) == 1,
+                timeout=60,
+                interval=0.3,
+                what="org3 with all blocks",
+            )
+            assert wrong(directory)["private data"] == [lacks]
+            said = befl_("doctor", "--network", str(directory), "--as", "org3", status=1)
+            assert lacks in " ".join(said.split())
+            assert "It fetches it when peers that have it can be reached" in said
+
+            describe(consortium, "org3", program, RECONCILESLEEPINTERVAL="1s")
+            wait.until(
+                lambda: "private data" not in wrong(directory), timeout=60, interval=0.5, what="org3 fetching it itself"
+            )
+        finally:
+            service.write_text(kept)
+            os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
+            issuer.ledger.cancel(task, "the test is over")
 
 
 def test_doctor_finds_a_wrong_ca(consortium, tmp_path):

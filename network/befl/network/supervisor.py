@@ -10,6 +10,7 @@ address of this machine, kept from start to start. Write another one there, and 
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import dataclasses
 import fcntl
@@ -374,9 +375,10 @@ class Supervisor:
         if content != self._written:
             path = self._directory / SUPERVISOR / "state.json"
             fresh = path.with_suffix(".tmp")
-            fresh.write_text(content)
-            fresh.rename(path)
-            self._written = content
+            with contextlib.suppress(OSError):  # the disk is full: whoever stopped for that is to be started again
+                fresh.write_text(content)
+                fresh.rename(path)
+                self._written = content
 
 
 def _lock(file: IO[str]) -> bool:
@@ -414,7 +416,8 @@ def main(argv: list[str]) -> int:
         lock.flush()
 
         def log(line: str) -> None:
-            print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, flush=True)
+            with contextlib.suppress(OSError):  # the disk is full: what Python keeps of it is written later
+                print(time.strftime("%Y-%m-%dT%H:%M:%S"), line, flush=True)
 
         try:
             Supervisor(directory, log, int(argv[1]) if len(argv) > 1 else None).run()

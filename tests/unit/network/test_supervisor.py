@@ -90,6 +90,21 @@ def test_what_dies_is_started_again(directory):
     assert (state.state, state.restarts, state.exit_status) == ("running", 1, -signal.SIGKILL)
 
 
+def test_where_nothing_can_be_written_processes_are_started_again_all_the_same(directory):
+    """As on a full disk; ``tests/network/test_disk_full.py`` has a real one."""
+    describe(directory, "org1/peer")
+    start(directory)
+    until(lambda: pid_of(directory, "org1/peer"), "the first start")
+    first, log = pid_of(directory, "org1/peer"), directory / "supervisor" / "supervisor.log"
+    in_the_way = directory / "supervisor" / "state.tmp"
+    in_the_way.mkdir()
+    os.kill(first, signal.SIGKILL)
+    until(lambda: log.read_text().count("org1/peer: started") == 2, "the second start")
+    assert pid_of(directory, "org1/peer") == first
+    in_the_way.rmdir()
+    until(lambda: pid_of(directory, "org1/peer") not in (0, first), "the state written")
+
+
 def test_back_off_grows_and_a_program_that_is_absent_ends_nothing_else(directory):
     describe(directory, "org1/broken", "import sys; print('why', flush=True); sys.exit(3)")
     describe(directory, "org1/absent", argv=["/nowhere/program"])
