@@ -9,7 +9,7 @@ from pathlib import Path
 
 from befl.contracts.stub import Stub
 from befl.shim.config import load
-from befl.shim.server import ChaincodeServer
+from befl.shim.server import ChaincodeServer, schedule_as_batch
 
 
 class Store:
@@ -28,6 +28,7 @@ class Store:
 def main() -> int:
     """Serve until a signal."""
     signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGTERM, signal.SIGINT))
+    schedule_as_batch()  # as befl.shim does
     logging.basicConfig(level=logging.WARNING)
     server = ChaincodeServer(Store(), load(Path(sys.argv[1])))
     server.start()

@@ -16,7 +16,7 @@ from befl.rules.errors import BeflError
 from befl.rules.version import __version__
 from befl.shim.config import ServerConfig, load
 from befl.shim.digest import check_code, code_digest
-from befl.shim.server import ChaincodeServer
+from befl.shim.server import ChaincodeServer, schedule_as_batch
 
 _ENDS: Final = (signal.SIGTERM, signal.SIGINT)
 
@@ -28,6 +28,7 @@ def main() -> int:
     arguments = parser.parse_args()
     # blocked, here and in all threads, until sigwait takes one: a handler that sets an event could find its lock held
     signal.pthread_sigmask(signal.SIG_BLOCK, _ENDS)
+    schedule_as_batch()
     try:
         config = load(arguments.config)
         logs.configure(config.log_format, config.log_level)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import signal
 import socket
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -58,6 +60,18 @@ def test_it_serves_befl_and_ends_at_a_signal(process, authority, number):
     assert "listening on" in log
     assert "stopped" in log
     assert peer.ended.result(10) == "OK"
+    peer.close()
+
+
+def test_its_threads_do_not_push_one_another_off_the_core(process, authority):
+    server, port = process
+    peer = scripted_peer(port, authority)
+    peer.register()
+    peer.transaction("Nothing:Here")
+    peer.completed()
+    threads = [int(path.name) for path in Path(f"/proc/{server.pid}/task").iterdir()]
+    assert len(threads) > 4
+    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
     peer.close()
 
 
