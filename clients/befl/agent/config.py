@@ -84,6 +84,12 @@ class TrainingTable:
         default="cpu",
     )
     timeout: int = setting(Integer(1, 7 * 86_400), "seconds that one call of the app may take", default=3_600)
+    memory: int = setting(
+        Integer(0, 2**24),
+        "MiB that the training process, and each that it starts, may allocate; torch alone takes about 800; "
+        "0 for no limit",
+        default=0,
+    )
     user: str = setting(
         Text(most=32, pattern=r"(?:[a-z_][a-z0-9_\-]*)?", expects="the name of a user of this system"),
         "as which user of the system the app runs, where the agent runs as root; empty for the agent's own",

@@ -206,6 +206,7 @@ def _own_trainer(config: AgentConfig, view: TaskView, app: AppCode) -> Trainer:
         python=config.training.python or None,
         threads=config.training.threads,
         timeout=config.training.timeout,
+        memory=config.training.memory,
         device=config.training.device,
         user=config.training.user,
         confined=config.training.confine,

@@ -14,6 +14,7 @@ import importlib.util
 import inspect
 import os
 import random
+import resource
 import signal
 import sys
 import traceback
@@ -175,6 +176,12 @@ def _die_with(parent: int) -> None:
         os._exit(0)
 
 
+def _limit_memory(size: int) -> None:
+    """Bound what this process, and each that it starts, may allocate; of mapped libraries only what is written counts."""
+    if size:
+        resource.setrlimit(resource.RLIMIT_DATA, (size, size))
+
+
 def _take_over() -> tuple[Callable[[int], bytes | bytearray], int]:
     """Take the protocol's descriptors away from 0 and 1, so that nothing the app does by habit reaches them."""
     commands, answers = os.fdopen(os.dup(0), "rb", buffering=0), os.dup(1)
@@ -207,8 +214,9 @@ def _wire() -> Any:
 
 
 def main() -> None:
-    """Serve until the agent closes its end: ``child.py PARENT_PID THREADS``."""
+    """Serve until the agent closes its end: ``child.py PARENT_PID THREADS MEMORY``, the last in MiB, 0 for no limit."""
     _die_with(int(sys.argv[1]))
+    _limit_memory(int(sys.argv[3]) * 2**20)
     session = _Session(int(sys.argv[2]))
     wire = _wire()
     read, answers = _take_over()

@@ -1,7 +1,8 @@
 """Shuts a training process in before anything of the app, and before numpy, is loaded: ``confine.py CHILD ARGUMENTS``.
 
 What is left to it (docs/adr/0011): to read the interpreter, the system's libraries and its own entries in /proc; to
-read and write its working folder; no sockets of its own making, no capabilities, no signals to others. Linux does it
+read and write its working folder; no sockets of its own making, no capabilities, no signals to others, no way out of
+its process group, which the agent kills as a whole. Linux does it
 (Landlock and seccomp) for any user. :func:`weaknesses` says what this machine's kernel leaves open.
 
 This file is run by path, under an interpreter without befl: it imports the standard library only. It runs first because
@@ -32,8 +33,8 @@ _TCP_BIND_AND_CONNECT = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 _TCP_SINCE, _SCOPES_SINCE = 4, 6
 
-# linux/seccomp.h, linux/filter.h; architecture: its number in linux/audit.h and that of its call socket(2)
-_ARCHITECTURES = {"x86_64": (0xC000003E, 41), "aarch64": (0xC00000B7, 198)}
+# linux/seccomp.h, linux/filter.h; architecture: its number in linux/audit.h, those of socket, setpgid and setsid
+_ARCHITECTURES = {"x86_64": (0xC000003E, (41, 109, 112)), "aarch64": (0xC00000B7, (198, 154, 157))}
 _IO_URING_SETUP = 425
 _OTHER_CALLS = 0x40000000  # x32, a second way to make every call on x86_64
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -94,7 +95,7 @@ def confine(folder: str) -> None:
     if version:
         _landlock(version, folder)
     if _has_seccomp():
-        _no_sockets(*_ARCHITECTURES[platform.machine()])
+        _refuse_calls(*_ARCHITECTURES[platform.machine()])
     header = struct.pack("<Ii", _CAPABILITIES_VERSION, 0)
     _checked(_LIBC.capset(header, bytes(24)), "capset")
 
@@ -137,15 +138,16 @@ def _landlock(version: int, folder: str) -> None:
     os.close(ruleset)
 
 
-def _no_sockets(architecture: int, socket: int) -> None:
-    """Refuse socket(2), and the one other call that can make a socket; pairs within the process are no way out."""
+def _refuse_calls(architecture: int, calls: tuple[int, ...]) -> None:
+    """Refuse calls, and the one that can make a socket beside socket(2); pairs within the process are no way out."""
+    refused = (*calls, _IO_URING_SETUP)
+    count = len(refused)
     steps = [
         (_LOAD, 0, 0, 4),  # the architecture
-        (_EQUAL, 0, 5, architecture),
+        (_EQUAL, 0, count + 3, architecture),
         (_LOAD, 0, 0, 0),  # the call's number
-        (_AT_LEAST, 3, 0, _OTHER_CALLS),
-        (_EQUAL, 2, 0, socket),
-        (_EQUAL, 1, 0, _IO_URING_SETUP),
+        (_AT_LEAST, count + 1, 0, _OTHER_CALLS),
+        *((_EQUAL, count - place, 0, call) for place, call in enumerate(refused)),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),
     ]

@@ -37,6 +37,7 @@ _CONFINE: Final = Path(__file__).with_name("confine.py")
 _LOG_LINES: Final = 50
 _LOG_LINE_BYTES: Final = 1_000
 _REAP_SECONDS: Final = 10
+_LOOK_SECONDS: Final = 1.0
 _PIECE: Final = 1 << 20
 
 _Started = queue.SimpleQueue[subprocess.Popen[bytes] | OSError]
@@ -71,6 +72,8 @@ class Trainer:
         Threads for numerical libraries. More are faster and may change the last bits of an update.
     timeout : float
         Seconds that one call may take, the start included.
+    memory : int
+        MiB that the process, and each that it starts, may allocate; 0 for no limit.
     device : str
         ``"cpu"``, ``"cuda"``, or ``"auto"`` for a GPU when there is one; what an app makes of it is its own matter.
     user : str
@@ -90,6 +93,7 @@ class Trainer:
         python: str | None = None,
         threads: int = 1,
         timeout: float = 600.0,
+        memory: int = 0,
         device: str = "cpu",
         user: str = "",
         confined: bool = True,
@@ -102,6 +106,7 @@ class Trainer:
         self._python = python or sys.executable
         self._threads = threads
         self._timeout = timeout
+        self._memory = memory
         self._user = user
         self._confined = confined
         self._log = log or (lambda line: _LOG.info("app %s: %s", app.name, line))
@@ -245,7 +250,9 @@ class Trainer:
         return found
 
     def _start(self) -> None:
-        self._process = _Process(self._python, self._threads, self._log, self._user, confined=self._confined)
+        self._process = _Process(
+            self._python, self._threads, self._memory, self._log, self._user, confined=self._confined
+        )
         problem = {**dataclasses.asdict(self._problem), "device": self._device}
         header = {"op": "load", "name": self._app.name, "settings": self._settings, "problem": problem}
         self._send(header, {name: np.frombuffer(content, np.uint8) for name, content in self._app.files.items()})
@@ -338,7 +345,7 @@ class Trainer:
         return BeflError(
             "BEFL-M-105",
             f'app "{self._app.name}": the training process {status}' + (f"; its last words: {last}" if last else ""),
-            "It needs an interpreter with numpy (and torch: pip install 'befl[train]') and enough memory.",
+            "It needs an interpreter with numpy (and torch: pip install 'befl[train]') and enough memory, see [training] memory.",
         )
 
 
@@ -350,14 +357,21 @@ class _Process:
     """The child, its pipes, its folder and its log."""
 
     def __init__(
-        self, python: str, threads: int, log: Callable[[str], None], user: str = "", *, confined: bool = True
+        self,
+        python: str,
+        threads: int,
+        memory: int,
+        log: Callable[[str], None],
+        user: str = "",
+        *,
+        confined: bool = True,
     ) -> None:
         self._folder = tempfile.mkdtemp(prefix="befl-train-")
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._line_sink = log
         started: _Started = queue.SimpleQueue()
         script = [str(_CONFINE), str(_CHILD)] if confined else [str(_CHILD)]
-        command = [python, "-s", "-B", "-P", *script, str(os.getpid()), str(threads)]
+        command = [python, "-s", "-B", "-P", *script, str(os.getpid()), str(threads), str(memory)]
         environment = _environment(threads, self._folder)
         # For Linux a process' parent is the thread that made it: so this thread lives as long as the child.
         self._keeper = threading.Thread(
@@ -458,7 +472,7 @@ class _Process:
                 try:
                     view = view[os.write(descriptor, view[:_PIECE]) :]
                 except BlockingIOError:
-                    _wait(descriptor, select.POLLOUT, deadline)
+                    self._wait(descriptor, select.POLLOUT, deadline)
 
     def read(self, timeout: float) -> tuple[dict[str, Any], wire.Arrays]:
         """Read a frame."""
@@ -467,7 +481,7 @@ class _Process:
         def exactly(count: int) -> bytearray:
             data = bytearray()
             while len(data) < count:
-                _wait(descriptor, select.POLLIN, deadline)
+                self._wait(descriptor, select.POLLIN, deadline)
                 piece = os.read(descriptor, min(count - len(data), _PIECE))
                 if not piece:
                     raise EOFError
@@ -475,6 +489,20 @@ class _Process:
             return data
 
         return wire.receive(exactly)
+
+    def _wait(self, descriptor: int, event: int, deadline: float) -> None:
+        """Wait until a pipe is ready or broken, or the child has ended while one that it started keeps the pipe open."""
+        poll = select.poll()
+        poll.register(descriptor, event)
+        while True:
+            left = deadline - time.monotonic()
+            if left <= 0:
+                raise _OutOfTimeError
+            ended = self._child.poll() is not None
+            if poll.poll(min(left, _LOOK_SECONDS) * 1000):
+                return
+            if ended:
+                raise EOFError
 
     def ended(self) -> tuple[str, str]:
         """Say how the child ended, and the last line of its log."""
@@ -511,18 +539,6 @@ class _Process:
 
     def _remove_folder(self) -> None:
         shutil.rmtree(self._folder, ignore_errors=True)
-
-
-def _wait(descriptor: int, event: int, deadline: float) -> None:
-    """Wait until a pipe is ready or broken."""
-    poll = select.poll()
-    poll.register(descriptor, event)
-    while True:
-        left = deadline - time.monotonic()
-        if left <= 0:
-            raise _OutOfTimeError
-        if poll.poll(min(left, 3600.0) * 1000):
-            return
 
 
 def _tensors(layout: tuple[Tensor, ...], vector: NDArray[np.float32]) -> wire.Arrays:

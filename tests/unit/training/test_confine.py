@@ -106,6 +106,11 @@ def test_nor_reach_the_ledger_or_anybody(line):
     assert "PermissionError: [Errno 13]" in told or "returned non-zero exit status 1" in told
 
 
+@pytest.mark.parametrize("line", ["os.setpgid(0, 0)", "subprocess.run(['id'], start_new_session=True)"])
+def test_nor_leave_the_process_group_that_is_killed_as_a_whole(line):
+    assert "PermissionError: [Errno 13]" in attempt(line)
+
+
 def test_nor_undo_any_of_it():
     assert "PermissionError" in attempt("os.setuid(12345)")
     assert "PermissionError" in attempt("os.chroot('/')")

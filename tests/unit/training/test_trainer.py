@@ -364,6 +364,101 @@ def test_an_app_whose_process_dies():
         assert trainer.train(layout, vector, *rows(), 3).tolist() == vector.tolist()
 
 
+@pytest.mark.parametrize(
+    "spoils",
+    ["os.closerange(0, 100)", "sys.stdout.close()", "[os.dup2(2, n) for n in range(100)]", "os.closerange(3, 100)"],
+)
+def test_an_app_that_closes_what_it_did_not_open(spoils):
+    body = f"if seed == 2: {spoils}\n    return model"
+    with make(f"import os, sys\ndef train(model, x, y, settings, problem, seed):\n    {body}") as trainer:
+        layout, vector = trainer.init(1)
+        with pytest.raises(BeflError) as caught:
+            trainer.train(layout, vector, *rows(), 2)
+        assert caught.value.code == "BEFL-M-105"
+        assert trainer.train(layout, vector, *rows(), 3).tolist() == vector.tolist()
+
+
+def test_an_app_that_eats_memory_is_refused_it_and_lives_on():
+    eats = """
+    def train(model, x, y, settings, problem, seed):
+        held = []
+        while seed == 2:
+            held.append(np.ones(2**20))
+        return model
+    """
+    with make(eats, memory=300) as trainer:
+        layout, vector = trainer.init(1)
+        pid = trainer.pid
+        with pytest.raises(BeflError, match="MemoryError") as caught:
+            trainer.train(layout, vector, *rows(), 2)
+        assert caught.value.code == "BEFL-M-102"
+        assert trainer.train(layout, vector, *rows(), 3).tolist() == vector.tolist()
+        assert trainer.pid == pid
+
+
+def test_torch_is_refused_memory_too():
+    eats = """
+    import torch
+    def train(model, x, y, settings, problem, seed):
+        return {"w": torch.ones(2**30).numpy()}
+    """
+    error = refusal(make(eats, memory=3_000))
+    assert error.code == "BEFL-M-102"
+    assert "allocate memory" in error.message
+
+
+def test_an_app_cannot_give_itself_more_memory():
+    asks = """
+    import resource
+    def train(model, x, y, settings, problem, seed):
+        resource.setrlimit(resource.RLIMIT_DATA, (-1, -1))
+    """
+    error = refusal(make(asks, memory=300))
+    assert error.code == "BEFL-M-102"
+    assert "not allowed to raise maximum limit" in error.message
+
+
+def test_rows_for_which_there_is_no_memory():
+    x = np.zeros((25_000_000, 4), np.float32)
+    with make(memory=300) as trainer:
+        layout, vector = trainer.init(1)
+        with pytest.raises(BeflError, match="its last words: MemoryError") as caught:
+            trainer.train(layout, vector, x, np.zeros(len(x), np.int64), 2)
+        assert caught.value.code == "BEFL-M-105"
+        assert len(trainer.train(layout, vector, *rows(), 3)) == len(vector)
+
+
+def test_a_process_that_an_app_leaves_behind_keeps_nobody_waiting():
+    """It holds the pipes of the one that has ended."""
+    forks = """
+    import os, threading
+    def train(model, x, y, settings, problem, seed):
+        if seed == 2 and os.fork():
+            os._exit(3)
+        if seed == 2:
+            open("pid", "w").write(str(os.getpid()))
+            threading.Event().wait()
+        return model
+    """
+    with make(forks) as trainer:
+        layout, vector = trainer.init(1)
+        note = Path(os.readlink(f"/proc/{trainer.pid}/cwd")) / "pid"
+        pids: list[int] = []
+
+        def wait_and_see():
+            wait.until(lambda: note.exists() and note.read_text(), timeout=20, what="the process left behind")
+            pids.append(int(note.read_text()))
+
+        seen = threading.Thread(target=wait_and_see)
+        seen.start()
+        with pytest.raises(BeflError, match="ended with status 3") as caught:
+            trainer.train(layout, vector, *rows(), 2)
+        seen.join()
+        assert caught.value.code == "BEFL-M-105"
+        wait.until(lambda: not alive(pids[0]), timeout=5, what="the end of the process left behind")
+        assert trainer.train(layout, vector, *rows(), 3).tolist() == vector.tolist()
+
+
 def test_a_child_killed_between_two_calls():
     with make() as trainer:
         layout, vector = trainer.init(1)
@@ -432,6 +527,57 @@ sys.stdin.read()
         agent.kill()
         agent.communicate()
     wait.until(lambda: not alive(pid), timeout=5, what="the end of the child")
+
+
+def test_an_app_whose_train_takes_no_correction():
+    with make() as trainer:
+        layout, vector = trainer.init(1)
+        with pytest.raises(BeflError, match="its train takes no correction") as caught:
+            trainer.train(layout, vector, *rows(), 2, correction=np.ones_like(vector))
+        assert caught.value.code == "BEFL-M-106"
+
+
+def test_a_correction_arrives_as_tensors_of_the_model():
+    takes = """
+    def train(model, x, y, settings, problem, seed, correction=None):
+        return {name: model[name] + 2 * correction[name] for name in model} if correction else model
+    """
+    with make(takes) as trainer:
+        layout, vector = trainer.init(1)
+        correction = np.arange(10, dtype=np.float32)
+        made = trainer.train(layout, vector, *rows(), 2, correction=correction)
+        assert made.tolist() == (vector + 2 * correction).tolist()
+        assert trainer.train(layout, vector, *rows(), 2).tolist() == vector.tolist()
+
+
+def test_a_torch_module_of_ones_own_is_a_folder(tmp_path):
+    (tmp_path / "app.toml").write_text('befl = 1\nname = "own"\nloop = "torch"\n')
+    (tmp_path / "app.py").write_text(
+        "import loop\n"
+        "from layers import Twice\n"
+        "from torch import nn\n"
+        "def module(settings, problem):\n"
+        "    loop.whole('width', settings['width'], 1)\n"
+        "    inside = nn.Linear(problem['shape'][0], settings['width'])\n"
+        "    return nn.Sequential(inside, nn.Tanh(), Twice(), nn.Linear(settings['width'], problem['outputs']))\n"
+        "init, train, predict, check = loop.app(module, width=8)\n"
+    )
+    (tmp_path / "layers.py").write_text(
+        "from torch import nn\nclass Twice(nn.Module):\n    def forward(self, x):\n        return 2 * x\n"
+    )
+    own, (x, y) = read_app(tmp_path), rows()
+    settings = {"width": 6, "steps": 60, "batch": 30, "learning_rate": "0.2"}
+    with Trainer(own, settings, PROBLEM, timeout=60) as trainer:
+        layout, vector = trainer.init(1)
+        assert layout[0] == Tensor("0.weight", (6, 4))
+        made = trainer.train(layout, vector, x, y, 2)
+        assert (trainer.predict(layout, made, x).argmax(axis=1) == y).mean() > 0.95
+        away = trainer.train(layout, vector, x, y, 2, correction=np.full_like(vector, 0.5))
+        assert away.mean() < made.mean()
+    with Trainer(own, {"width": 0}, PROBLEM, timeout=60) as trainer, pytest.raises(BeflError) as caught:
+        trainer.check()
+    assert caught.value.code == "BEFL-M-106"
+    assert "width: must be a whole number from 1" in caught.value.message
 
 
 def test_a_vector_of_another_length_is_a_mistake_of_the_caller():
