@@ -10,6 +10,8 @@ import datetime as dt
 import json
 import os
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +34,7 @@ ATTRIBUTES: Final = x509.ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 WARN_DAYS: Final = 30
 ROLE: Final = "trainer"
 DISK_PROBLEM: Final = 1_000_000_000
+_GPU_SECONDS: Final = 60
 
 T = TypeVar("T")
 
@@ -79,6 +82,8 @@ class AgentFacts:
         What an app could reach that it should not.
     python : str
         A Python for training that is configured and is not there; else empty.
+    gpu : bool
+        False when a GPU is configured and torch of that Python sees none.
     metrics : BeflError or None
         What is wrong with the address for metrics.
     data : mapping
@@ -104,6 +109,7 @@ class AgentFacts:
     policy: Policy | None = None
     confinement: Sequence[str] = ()
     python: str = ""
+    gpu: bool = True
     metrics: BeflError | None = None
     data: Mapping[str, str] | None = None
     task: str = ""
@@ -196,6 +202,9 @@ def check_training(facts: AgentFacts) -> Iterable[Finding]:
     if facts.python:
         advice = "Name a Python that has torch in AGENT.toml ([training] python), or leave it out."
         yield _problem("training", f"{facts.python} is not there or may not be run", advice)
+    elif not facts.gpu:
+        advice = 'See that this Python has a torch for the GPU; or let it be: [training] device = "auto" or "cpu".'
+        yield _problem("training", "a GPU is asked for ([training] device), and torch sees none", advice)
     for weakness in facts.confinement:
         advice = "See docs/explanation/trust; or let apps run as another user: [training] user."
         yield Finding("agent", "training", "warning", weakness, advice)
@@ -282,6 +291,7 @@ def gather(path: Path, task: str | Path | None, now: dt.datetime) -> AgentFacts:
         policy=config.policy,
         confinement=weaknesses_of(config),
         python=python if python and shutil.which(python) is None else "",
+        gpu=config.training.device != "cuda" or _sees_gpu(python or sys.executable),
         metrics=_metrics(config),
         data={alias: _readable(config.data_path(alias)) for alias in config.data},
         task=str(task or ""),
@@ -338,6 +348,15 @@ def _readable(path: Path) -> str:
     except OSError as error:
         return f"{path}: {error.strerror}"
     return ""
+
+
+def _sees_gpu(python: str) -> bool:
+    program = "import sys, torch; sys.exit(not torch.cuda.is_available())"
+    try:
+        done = subprocess.run([python, "-c", program], capture_output=True, timeout=_GPU_SECONDS, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return done.returncode == 0
 
 
 def _metrics(config: AgentConfig) -> BeflError | None:

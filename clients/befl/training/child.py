@@ -177,7 +177,7 @@ def _die_with(parent: int) -> None:
 
 
 def _limit_memory(size: int) -> None:
-    """Bound what this process, and each that it starts, may allocate; of mapped libraries only what is written counts."""
+    """Bound what this process, and each that it starts, may allocate; libraries that are only read do not count."""
     if size:
         resource.setrlimit(resource.RLIMIT_DATA, (size, size))
 

@@ -345,7 +345,7 @@ class Trainer:
         return BeflError(
             "BEFL-M-105",
             f'app "{self._app.name}": the training process {status}' + (f"; its last words: {last}" if last else ""),
-            "It needs an interpreter with numpy (and torch: pip install 'befl[train]') and enough memory, see [training] memory.",
+            "It needs an interpreter with numpy (and torch: pip install 'befl[train]') and memory ([training] memory).",
         )
 
 
@@ -491,7 +491,7 @@ class _Process:
         return wire.receive(exactly)
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
-        """Wait until a pipe is ready or broken, or the child has ended while one that it started keeps the pipe open."""
+        """Wait until a pipe is ready or broken, or the child has ended and one that it started keeps the pipe open."""
         poll = select.poll()
         poll.register(descriptor, event)
         while True:

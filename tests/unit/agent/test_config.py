@@ -37,6 +37,7 @@ least = 4
 python = "/opt/torch/bin/python"
 threads = 4
 timeout = 60
+memory = 2000
 """
 
 
@@ -60,6 +61,7 @@ def test_the_careful_defaults(read, tmp_path):
     )
     assert (config.network.channel, config.network.chaincode) == ("befl", "befl")
     assert (config.training.python, config.training.threads, config.training.timeout) == ("", 1, 3600)
+    assert (config.training.device, config.training.memory) == ("cpu", 0)
     assert config.data == {}
     assert config.state_dir == tmp_path / "state"
 
@@ -129,6 +131,9 @@ def test_malformed(read, text):
         (("least = 4", "least = 3.5"), "BEFL-C-004", "policy.least"),
         (("threads = 4", "threads = 0"), "BEFL-C-004", "training.threads"),
         (("timeout = 60", "timeout = 99999999"), "BEFL-C-004", "training.timeout"),
+        (("memory = 2000", "memory = -1"), "BEFL-C-004", "training.memory"),
+        (("memory = 2000", 'memory = "2 GB"'), "BEFL-C-004", "training.memory"),
+        (("timeout = 60", 'device = "gpu"'), "BEFL-C-004", "training.device"),
         (("[policy]", "[policy]\npython = 1\n[policy2]"), "BEFL-C-002", "policy2"),
         (('state = "/var/lib/befl"', "state = []"), "BEFL-C-004", "state"),
         (('state = "/var/lib/befl"', "policy = 3"), "BEFL-C-005", "AGENT.toml"),  # then [policy] stands twice

@@ -9,9 +9,9 @@ import time
 import numpy as np
 import pytest
 
-from befl.agent.config import DataTable
+from befl.agent.config import DataTable, TrainingTable
 from befl.agent.ledger import Ledger
-from befl.agent.participant import AppParticipant, app_of, code_of, initial_model
+from befl.agent.participant import AppParticipant, _own_trainer, app_of, code_of, initial_model
 from befl.agent.store import Store
 from befl.gateway.wait import until
 from befl.rules import codec
@@ -68,6 +68,23 @@ def test_the_same_bytes_each_time_and_each_life(configured):
     assert weight + counts.rows == 120
     assert update.any()
     assert later.shape == update.shape
+
+
+def test_the_app_runs_as_the_configuration_says(configured):
+    says = b"""
+import os, resource
+def init(*_): pass
+train = predict = init
+def check(settings, problem):
+    memory = resource.getrlimit(resource.RLIMIT_DATA)[0] // 2**20
+    raise ValueError(f"{memory} MiB, {os.environ['OMP_NUM_THREADS']} threads, {problem['device']}")
+"""
+    training = TrainingTable(threads=3, memory=700, device="auto")
+    app = AppCode.of("curious", says)
+    with _own_trainer(dataclasses.replace(configured, training=training), view_of(), app) as trainer:
+        with pytest.raises(BeflError, match="700 MiB, 3 threads, auto") as caught:
+            trainer.check()
+        assert caught.value.code == "BEFL-M-106"
 
 
 def test_interrupt_breaks_off_a_call_in_another_thread(configured):

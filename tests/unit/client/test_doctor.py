@@ -88,6 +88,7 @@ FAULTS = {
     "approvals damaged": ({"approvals": BeflError("BEFL-C-001", "x")}, "approvals", "problem: BEFL-C-001: x"),
     "no scheme": ({"policy": Policy()}, "policy", "warning: no privacy scheme is accepted"),
     "no Python": ({"python": "/no/python"}, "training", "problem: /no/python is not there or may not be run"),
+    "no GPU": ({"gpu": False}, "training", "problem: a GPU is asked for"),
     "no confinement": (
         {"confinement": ["the kernel has no Landlock: an app can read every file"]},
         "training",
@@ -189,6 +190,18 @@ def test_files_that_are_not_there(agent_toml, monkeypatch):
     assert found["training"][0] == "problem"
     assert found["metrics"][1].startswith("BEFL-C-020")
     assert "role" not in found
+
+
+@pytest.mark.parametrize(("device", "sees", "said"), [("cuda", 0, False), ("cuda", 1, True), ("auto", 1, False)])
+def test_a_gpu_that_is_asked_for(agent_toml, tmp_path, monkeypatch, device, sees, said):
+    """What stands in for the Python of the training process ends as one whose torch sees a GPU, or sees none."""
+    monkeypatch.setattr(doctor, "_tasks", lambda config, profile: 0)
+    python = tmp_path / "python"
+    python.write_text(f'#!/bin/sh\ncase "$2" in *cuda.is_available*) exit {sees};; esac\nexit 9\n')
+    python.chmod(0o700)
+    agent_toml.write_text(agent_toml.read_text() + f'[training]\npython = "{python}"\ndevice = "{device}"\n')
+    found = [each.found for each in doctor.examine_agent(agent_toml) if each.check == "training"]
+    assert ("a GPU is asked for ([training] device), and torch sees none" in found) == said
 
 
 def test_a_state_folder_that_is_a_file(agent_toml, monkeypatch):

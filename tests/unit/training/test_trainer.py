@@ -442,7 +442,7 @@ def test_a_process_that_an_app_leaves_behind_keeps_nobody_waiting():
     """
     with make(forks) as trainer:
         layout, vector = trainer.init(1)
-        note = Path(os.readlink(f"/proc/{trainer.pid}/cwd")) / "pid"
+        note = Path(f"/proc/{trainer.pid}/cwd").readlink() / "pid"
         pids: list[int] = []
 
         def wait_and_see():
