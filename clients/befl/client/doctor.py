@@ -353,7 +353,9 @@ def _readable(path: Path) -> str:
 def _sees_gpu(python: str) -> bool:
     program = "import sys, torch; sys.exit(not torch.cuda.is_available())"
     try:
-        done = subprocess.run([python, "-c", program], capture_output=True, timeout=_GPU_SECONDS, check=False)
+        done = subprocess.run(
+            [python, "-c", program], stdin=subprocess.DEVNULL, capture_output=True, timeout=_GPU_SECONDS, check=False
+        )
     except (OSError, subprocess.TimeoutExpired):
         return False
     return done.returncode == 0
