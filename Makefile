@@ -79,7 +79,7 @@ lock: $(PACKAGES)  ## Resolve pyproject.toml again into requirements/*.txt (hash
 	compile base; \
 	compile train --extra train; \
 	compile go --extra go; \
-	compile dev --extra train --extra track --extra docs --extra dev
+	compile dev --extra train --extra onnx --extra track --extra docs --extra dev
 
 clean:  ## Remove what was made here (.venv, build, caches); Fabric's programs stay in the user's cache
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage

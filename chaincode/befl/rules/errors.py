@@ -598,6 +598,14 @@ _TABLE: Final = (
         "Whoever adds an app to the ledger says its name, and the archive has a name inside: they differ, or the "
         "archive is none. The app is not run. Ask the institution that added it, which the message names.",
     ),
+    Code(
+        "BEFL-M-112",
+        "The model cannot be exported",
+        "The app that trained it writes the other form (ONNX), and it has no function export or the function failed: "
+        "the message has the reason. Apps with befl's training loop have it; they need the packages onnx and "
+        "onnxscript in the interpreter that runs them (pip install 'befl[train,onnx]'), and a module that torch can "
+        "trace for any number of rows. The model folder itself is as good as before.",
+    ),
     # --- N: network -------------------------------------------------------------------------------------------
     Code(
         "BEFL-N-001",

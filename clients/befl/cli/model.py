@@ -1,4 +1,4 @@
-"""``befl model``: list, fetch, verify."""
+"""``befl model``: list, fetch, verify, export."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def model() -> None:
-    """List, fetch and verify final models."""
+    """List, fetch, verify and export final models."""
 
 
 @model.command("list")
@@ -76,3 +76,21 @@ def verify(client: Client, folder: Path, form: str) -> None:
             ]
         ),
     )
+
+
+@model.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--to", type=click.Path(path_type=Path), required=True, metavar="FILE.onnx", help="The file to write.")
+@click.option("--app", type=click.Path(path_type=Path), help="The app's file, when befl does not bring the app.")
+@click.option("--python", help="Interpreter that runs the app; befl's own by default.")
+@format_option
+def export(folder: Path, to: Path, app: Path | None, python: str | None, form: str) -> None:
+    """Write a model folder as ONNX, for programs without befl. Needs no network, but the extra befl[train,onnx].
+
+    The file's input x are rows prepared as preparation.json says, its output predictions are the probability of each
+    class, or the prepared number.
+    """
+    from befl.client.prediction import export_model, read_app
+
+    size = export_model(folder, to, app=read_app(app) if app else None, python=python)
+    emit({"file": to, "bytes": size}, form, lambda made: f"{made['bytes']} bytes in {made['file']}")

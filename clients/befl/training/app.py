@@ -7,8 +7,9 @@
 - ``predict(model, x, settings, problem) -> predictions``: for classes probabilities, shape (rows, classes); for a
   number the prepared number, shape (rows, 1).
 
-It may have ``check(settings, problem)``, which raises ``ValueError`` for settings it does not take. ``settings`` is the
-task's ``[app.settings]``; decimals arrive as text. ``problem`` is ``{"shape": [...], "outputs": n, "kind": "class" or
+It may have ``check(settings, problem)``, which raises ``ValueError`` for settings it does not take, and
+``export(model, settings, problem)``, which returns the model as bytes in the ONNX form. ``settings`` is the task's
+``[app.settings]``; decimals arrive as text. ``problem`` is ``{"shape": [...], "outputs": n, "kind": "class" or
 "number", "device": "cpu", "cuda" or "auto"}``. A ``train`` with a parameter ``correction`` can take part in SCAFFOLD.
 Other Python files of the folder can be imported. What an app may use besides is what the interpreter of the agent's
 ``[training]`` table has installed; most apps need no more than a torch module, see ``apps/loop.py``.

@@ -116,17 +116,33 @@ class _Session:
         *model, (_, x) = arrays.items()
         return self._call("predict", 0, {name: array.copy() for name, array in model}, x.copy(), *self._asked())
 
+    def export(self, header: dict[str, Any], arrays: dict[str, Any]) -> dict[str, Any]:
+        """Return the model in the ONNX form, as the app writes it."""
+        del header
+        if not callable(self.app.get("export")):
+            raise _RefusalError("export", "the app has no function export")
+        try:
+            made = self._run("export", 0, {name: array.copy() for name, array in arrays.items()}, *self._asked())
+        except _RefusalError as refusal:
+            raise _RefusalError("export", str(refusal)) from None
+        if not isinstance(made, bytes):
+            raise _RefusalError("result", f"export returned {type(made).__name__}, not bytes")
+        return {"onnx": np.frombuffer(made, np.uint8)}
+
     def _asked(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return copies of settings and problem."""
         return dict(self.settings), dict(self.problem)
 
-    def _call(self, name: str, seed: int, *arguments: Any, **more: Any) -> dict[str, Any]:
+    def _run(self, name: str, seed: int, *arguments: Any, **more: Any) -> Any:
         _settle(seed)
         try:
-            result = self.app[name](*arguments, **more)
+            return self.app[name](*arguments, **more)
         except BaseException as error:  # noqa: BLE001 - whatever the app does
             traceback.print_exc()
             raise _RefusalError("raised", f"{name}: {_last_line(error)}") from None
+
+    def _call(self, name: str, seed: int, *arguments: Any, **more: Any) -> dict[str, Any]:
+        result = self._run(name, seed, *arguments, **more)
         if name == "predict":
             result = {"predictions": result}
         if not isinstance(result, dict):
@@ -220,7 +236,7 @@ def main() -> None:
     session = _Session(int(sys.argv[2]))
     wire = _wire()
     read, answers = _take_over()
-    operations = {name: getattr(session, name) for name in ("load", "data", "init", "train", "predict")}
+    operations = {name: getattr(session, name) for name in ("load", "data", "init", "train", "predict", "export")}
     while True:
         header, arrays = wire.receive(read)
         made: dict[str, Any] = {}

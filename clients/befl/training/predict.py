@@ -120,6 +120,21 @@ class Model:
         counts = rule.read_counts(COUNTING[self.metrics_rule](found, table.y), self.data)
         return rule.metrics(counts, self.data)
 
+    def export(self, *, app: AppCode | None = None, python: str | None = None) -> bytes:
+        """Return the model in the ONNX form, for programs without befl.
+
+        Its input ``x`` are rows as ``preparation.json`` says, float32, the row's number first; its output
+        ``predictions`` are the probability of each class, or the prepared number.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-M-108`` the app is another one; ``BEFL-M-112`` it cannot write the form; and ``BEFL-M-101`` to
+            ``BEFL-M-106`` it fails.
+        """
+        with Trainer(self._app(app), self.settings, problem(self.data), python=python) as trainer:
+            return trainer.export(self.layout, self.vector)
+
     def _run(self, table: Table, code: AppCode, python: str | None) -> NDArray[np.float32]:
         with Trainer(code, self.settings, problem(self.data), python=python) as trainer:
             return trainer.predict(self.layout, self.vector, table.x)

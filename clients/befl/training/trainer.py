@@ -47,6 +47,10 @@ _CODES: Final = {
     "settings": ("BEFL-M-106", "The issuer corrects [app.settings] and publishes the task again."),
     "raised": ("BEFL-M-102", "`befl agent run --verbose` logs what the app wrote."),
     "result": ("BEFL-M-103", ""),
+    "export": (
+        "BEFL-M-112",
+        "befl's loop brings export; it needs onnx where the app runs: pip install 'befl[train,onnx]'.",
+    ),
 }
 
 
@@ -248,6 +252,17 @@ class Trainer:
         if found.min() < 0 or abs(found.sum(axis=1, dtype=np.float64) - 1).max() > 1e-3:
             raise self._wrong("predict: what it returned are not probabilities that sum to 1 in each row")
         return found
+
+    def export(self, layout: tuple[Tensor, ...], vector: NDArray[np.float32]) -> bytes:
+        """Return the model in the ONNX form: prepared rows ``x`` in, what :meth:`predict` returns out.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-M-112`` the app cannot write it; ``BEFL-M-103`` it returned something else than bytes; and as
+            :meth:`check`.
+        """
+        return self._call({"op": "export"}, _tensors(layout, vector))["onnx"].tobytes()
 
     def _start(self) -> None:
         self._process = _Process(

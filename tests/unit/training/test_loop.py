@@ -187,7 +187,7 @@ def test_images():
 
 def test_an_own_module_with_a_batch_norm(rows):
     """Its averages are the model's, its counter is not."""
-    init, train, predict, check = loop.app(
+    init, train, predict, check, _ = loop.app(
         lambda settings, problem: nn.Sequential(nn.BatchNorm1d(3), nn.Linear(3, settings["width"]), nn.Linear(2, 2)),
         width=2,
     )

@@ -560,7 +560,7 @@ def test_a_torch_module_of_ones_own_is_a_folder(tmp_path):
         "    loop.whole('width', settings['width'], 1)\n"
         "    inside = nn.Linear(problem['shape'][0], settings['width'])\n"
         "    return nn.Sequential(inside, nn.Tanh(), Twice(), nn.Linear(settings['width'], problem['outputs']))\n"
-        "init, train, predict, check = loop.app(module, width=8)\n"
+        "init, train, predict, check, export = loop.app(module, width=8)\n"
     )
     (tmp_path / "layers.py").write_text(
         "from torch import nn\nclass Twice(nn.Module):\n    def forward(self, x):\n        return 2 * x\n"

@@ -2,7 +2,7 @@
 
 An app imports it as ``loop`` (``loop = "torch"`` in its ``app.toml`` puts this file into its archive) and says::
 
-    init, train, predict, check = loop.app(module, hidden=32)
+    init, train, predict, check, export = loop.app(module, hidden=32)
 
 where ``module(settings, problem)`` makes the ``torch.nn.Module`` (and raises ``ValueError`` for what it does not take)
 and the keywords are the app's own settings with their defaults. A module returns one logit a class, shape (rows,
@@ -77,7 +77,7 @@ _LOSSES = {"class": ("cross_entropy", "focal"), "number": ("squared", "huber")}
 
 
 def app(make: Callable[[Settings, Problem], nn.Module], **own: Any) -> tuple[Callable[..., Any], ...]:
-    """Return an app's four functions: ``init``, ``train``, ``predict``, ``check``."""
+    """Return an app's functions: ``init``, ``train``, ``predict``, ``check``, ``export``."""
 
     def read(settings: Settings, problem: Problem) -> Settings:
         known, allowed = _read(settings, own), _LOSSES[problem["kind"]]
@@ -117,7 +117,11 @@ def app(make: Callable[[Settings, Problem], nn.Module], **own: Any) -> tuple[Cal
     def check(settings: Settings, problem: Problem) -> None:
         make(read(settings, problem), problem)
 
-    return init, train, predict, check
+    def export(model: Model, settings: Settings, problem: Problem) -> bytes:
+        module = _module(make(read(settings, problem), problem), model)
+        return _onnx(nn.Sequential(module, nn.Softmax(1)) if problem["kind"] == "class" else module, problem)
+
+    return init, train, predict, check, export
 
 
 def _fit(
@@ -234,6 +238,23 @@ def _order(y: NDArray[Any], sampling: str, chance: np.random.Generator) -> NDArr
     for value, count in enumerate(counts):  # each class spread evenly over the pass
         place[inverse == value] = (chance.permutation(count) + chance.random()) / count
     return np.argsort(place, kind="stable")
+
+
+def _onnx(module: nn.Module, problem: Problem) -> bytes:
+    """Return a module in the ONNX form; it needs the packages onnx and onnxscript."""
+    program = torch.onnx.export(
+        module.eval(),
+        (torch.zeros(2, *problem["shape"]),),
+        dynamo=True,
+        verbose=False,
+        input_names=["x"],
+        output_names=["predictions"],
+        dynamic_shapes=({0: torch.export.Dim("rows")},),
+    )
+    if program is None:
+        raise RuntimeError("torch exports nothing")
+    form: bytes = program.model_proto.SerializeToString()
+    return form
 
 
 def _device(problem: Problem) -> str:

@@ -25,4 +25,4 @@ def module(settings: dict[str, Any], problem: dict[str, Any]) -> nn.Module:
     )
 
 
-init, train, predict, check = loop.app(module, width=8)  # own settings with their defaults
+init, train, predict, check, export = loop.app(module, width=8)  # own settings with their defaults

@@ -39,4 +39,4 @@ def module(settings: dict[str, Any], problem: dict[str, Any]) -> nn.Module:
     )
 
 
-init, train, predict, check = loop.app(module, channels=16, hidden=64)
+init, train, predict, check, export = loop.app(module, channels=16, hidden=64)

@@ -58,4 +58,4 @@ def module(settings: dict[str, Any], problem: dict[str, Any]) -> nn.Module:
     return Tabular(math.prod(problem["shape"]), hidden, problem["outputs"], reference=problem["kind"] == "class")
 
 
-init, train, predict, check = loop.app(module, model="logistic", hidden=[])
+init, train, predict, check, export = loop.app(module, model="logistic", hidden=[])
