@@ -24,7 +24,6 @@ from befl.rules.reader import (
     Either,
     Integer,
     Mapped,
-    Parser,
     Sequence,
     Table,
     Text,
@@ -247,17 +246,12 @@ class Rounds:
 
 
 @dataclass(frozen=True)
-class _OrNothing:
-    """A value, or the empty text when it was not written: the ledger has every key."""
+class _Optional(DecimalText):
+    """A decimal, or the empty text when it was not written: the ledger has every key."""
 
-    of: Parser
-
-    @property
-    def expects(self) -> str:
-        return self.of.expects
-
-    def __call__(self, value: Any, where: str) -> Any:
-        return "" if value == "" else self.of(value, where)
+    def __call__(self, value: Any, where: str) -> str:
+        """Read the value; see :class:`befl.rules.reader.Parser`."""
+        return "" if value == "" else super().__call__(value, where)
 
 
 @dataclass(frozen=True)
@@ -276,28 +270,28 @@ class Aggregation:
         default=32,
     )
     server_learning_rate: str = setting(
-        _OrNothing(DecimalText("0.000001", "10")),
+        _Optional("0.000001", "10"),
         "what the mean of the updates, or the server optimiser's step, is multiplied by; unless it is written 1, "
         "with fedadam and fedyogi 0.1",
         default="",
     )
     momentum: str = setting(
-        _OrNothing(DecimalText("0", "0.999")),
+        _Optional("0", "0.999"),
         "fedavgm: what stays of the velocity; 0.9 unless it is written",
         default="",
     )
     beta1: str = setting(
-        _OrNothing(DecimalText("0", "0.999999")),
+        _Optional("0", "0.999999"),
         "fedadam, fedyogi: what stays of the first moment; 0.9 unless it is written",
         default="",
     )
     beta2: str = setting(
-        _OrNothing(DecimalText("0", "0.999999")),
+        _Optional("0", "0.999999"),
         "fedadam, fedyogi: what stays of the second moment; 0.99 unless it is written",
         default="",
     )
     tau: str = setting(
-        _OrNothing(DecimalText("0.000000001", "1000000")),
+        _Optional("0.000000001", "1000000"),
         "fedadam, fedyogi: added to the root of the second moment; 0.001 unless it is written",
         default="",
     )
