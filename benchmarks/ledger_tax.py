@@ -116,11 +116,14 @@ def without(view: TaskView, configs: dict[str, Path]) -> list[float]:
             for org, config in configs.items()
         ]
         model = np.zeros(view.record["length"], np.int64)
+        state = rule.start(len(model), view.spec.aggregation)
         for number in range(1, ROUNDS + 1):
             began, start = time.monotonic(), model
-            made = list(pool.map(lambda part, start=start, number=number: part.train(view, start, number), parts))
+            made = list(pool.map(lambda part, start=start, number=number: part.train(view, start, number, None), parts))
             aggregate = rule.aggregate([(update, weight) for weight, update in made], len(model))
-            model = model + rule.step(aggregate, sum(weight for weight, _ in made))
+            weight, share = sum(weight for weight, _ in made), (len(made), len(parts))
+            moved, state = rule.step(aggregate, weight, state, share, view.spec.aggregation)
+            model = model + moved
             list(pool.map(lambda part, after=model: part.evaluate(view, after), parts))
             assert codec.model_bytes(model)
             seconds.append(time.monotonic() - began)
