@@ -28,7 +28,7 @@ LAYOUT = (Tensor("linear.weight", (2, 3)), Tensor("linear.bias", (2,)))
 LENGTH = 8
 WILLING = Policy(apply="always", schemes=("none",), least=1)
 
-TOML = """\
+_TOML = """\
 befl = 1
 name = "hearts"
 mode = "horizontal"
@@ -55,11 +55,15 @@ scheme = "none"
 """
 
 
-def spec_of(**wanted) -> specs.TaskSpec:
-    """Make a specification; ``rounds`` and ``aggregation`` are more lines of their tables."""
+def task_toml(**wanted) -> str:
+    """Make a task's file; ``rounds`` and ``aggregation`` are more lines of their tables."""
     default = {"least": 1, "most": 1, "window": "60s", "count": 2, "deadline": "60s", "quorum": 0}
     more = {"rule": "fedavg", "rounds": "", "aggregation": ""}
-    return specs.from_toml(TOML.format(**{**default, **more, **wanted}).encode())
+    return _TOML.format(**{**default, **more, **wanted})
+
+
+def spec_of(**wanted) -> specs.TaskSpec:
+    return specs.from_toml(task_toml(**wanted).encode())
 
 
 def asking(spec: specs.TaskSpec) -> specs.TaskSpec:

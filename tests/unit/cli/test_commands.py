@@ -9,7 +9,8 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, asking, initial, spec_of
+from tests.unit.agent import memory
+from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, asking, initial, spec_of
 
 import befl.client
 import befl.client.tasks
@@ -57,7 +58,7 @@ def consortium(monkeypatch) -> Consortium:
 @pytest.fixture
 def task_toml(tmp_path):
     path = tmp_path / "TASK.toml"
-    path.write_text(TOML.format(least=1, most=1, window="60s", count=2, deadline="60s", quorum=0))
+    path.write_text(memory.task_toml())
     return path
 
 

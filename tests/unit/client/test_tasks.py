@@ -6,7 +6,8 @@ import threading
 
 import numpy as np
 import pytest
-from tests.unit.agent.memory import APP, LAYOUT, LENGTH, TOML, Consortium, Institution, expected, initial
+from tests.unit.agent import memory
+from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, expected, initial
 
 import befl.client.tasks
 from befl.client import Tasks
@@ -33,7 +34,7 @@ def tasks(consortium):
 @pytest.fixture
 def task_toml(tmp_path):
     path = tmp_path / "TASK.toml"
-    path.write_text(TOML.format(least=1, most=1, window="60s", count=2, deadline="60s", quorum=0))
+    path.write_text(memory.task_toml())
     return path
 
 
