@@ -255,7 +255,7 @@ def _waits(view: TaskView) -> str:
     if view.state != "running" or current is None:
         return "nothing"
     if current.state == "open":
-        missing = sorted(set(view.roster) - set(current.updates))
+        missing = sorted(set(current.roster) - set(current.updates))
         return f"updates of {', '.join(missing) or 'nobody'} until {moment(current.deadline_ms)}"
     missing = sorted(set(view.roster) - set(current.reports))
     return f"reports of {', '.join(missing) or 'nobody'} until {moment(current.report_deadline_ms)}"
@@ -278,7 +278,7 @@ def _line(change: Change) -> str:
         return f"task {view.id} ({view.spec.name}) is {view.state} {number}".rstrip()
     detail = ""
     if change.transaction == "Submit" and current:
-        detail = f"{len(current.updates)} of {len(view.roster)} updates"
+        detail = f"{len(current.updates)} of {len(current.roster)} updates"
     elif change.transaction == "Report" and current:
         detail = f"{len(current.reports)} of {len(view.roster)} reports"
     elif change.transaction == "Close" and current:

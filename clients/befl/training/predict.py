@@ -83,7 +83,7 @@ class Model:
     metrics_rule: str
     digest: str
 
-    def predict(self, path: Path, *, app: AppCode | None = None, python: str | None = None) -> Predictions:
+    def predict(self, path: str | Path, *, app: AppCode | None = None, python: str | None = None) -> Predictions:
         """Predict each row of a file; the label need not be there and is not read.
 
         Parameters
@@ -102,20 +102,22 @@ class Model:
             ``BEFL-M-101`` to ``BEFL-M-107`` the app fails.
         """
         code = self._app(app)
-        found = self._run(load(path, self.data, labelled=False), code, python)
+        found = self._run(load(Path(path), self.data, labelled=False), code, python)
         if self.data.target == "class":
             return Predictions(self.data.classes, found, np.zeros(0))
         numbers = found[:, 0].astype(np.float64) * float(self.data.label_spread) + float(self.data.label_centre)
         return Predictions((), np.zeros((len(found), 0), np.float32), numbers)
 
-    def evaluate(self, path: Path, *, app: AppCode | None = None, python: str | None = None) -> dict[str, int | None]:
+    def evaluate(
+        self, path: str | Path, *, app: AppCode | None = None, python: str | None = None
+    ) -> dict[str, int | None]:
         """Return the metrics of the model on all rows of a labelled file, counted as an institution counts.
 
         On the rows that an institution held back these are exactly what the card says of it. Parameters and errors as
         for :meth:`predict`, and ``BEFL-C-109`` for labels.
         """
         code, rule = self._app(app), METRICS[self.metrics_rule]
-        table = load(path, self.data)
+        table = load(Path(path), self.data)
         found = self._run(table, code, python)
         counts = rule.read_counts(COUNTING[self.metrics_rule](found, table.y), self.data)
         return rule.metrics(counts, self.data)
@@ -156,7 +158,7 @@ class Model:
         return found
 
 
-def load_model(folder: Path) -> Model:
+def load_model(folder: str | Path) -> Model:
     """Read a model folder and check every file against its manifest.
 
     Whether the manifest is the ledger's is another question: ``befl model verify`` answers it.
@@ -166,6 +168,7 @@ def load_model(folder: Path) -> Model:
     BeflError
         ``BEFL-M-009`` when a file is missing, altered or cannot be understood.
     """
+    folder = Path(folder)
     manifest = _read(folder, MANIFEST)
     try:
         listed: dict[str, str] = dict(canonical.loads(manifest)["files"])
