@@ -190,8 +190,9 @@ exang = { type = "category", values = ["0.0", "1.0"] }
 """
 HEART_RULES = {
     "FedAvg": ('rule = "fedavg"', "epochs = 2\nlearning_rate = 0.3\nl2 = 0.02"),
-    "FedAdam": ('rule = "fedadam"\nserver_learning_rate = 0.05', "epochs = 2\nlearning_rate = 0.3\nl2 = 0.02"),
-    "FedYogi": ('rule = "fedyogi"\nserver_learning_rate = 0.05', "epochs = 2\nlearning_rate = 0.3\nl2 = 0.02"),
+    "FedProx": ('rule = "fedavg"', "epochs = 4\nlearning_rate = 0.2\nl2 = 0.02\nproximal = 0.3"),
+    "FedAdam": ('rule = "fedadam"\nserver_learning_rate = 0.02', "epochs = 2\nlearning_rate = 0.2\nl2 = 0.02"),
+    "FedYogi": ('rule = "fedyogi"\nserver_learning_rate = 0.02', "epochs = 2\nlearning_rate = 0.2\nl2 = 0.02"),
     "SCAFFOLD": ('rule = "scaffold"', "steps = 2\nlearning_rate = 0.3\nl2 = 0.02"),
 }
 
@@ -234,10 +235,10 @@ classes = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
 """
 _CNN = "channels = 8\nhidden = 32\nbatch = 32\nlearning_rate = 0.05\n"
 DIGIT_RULES = {
-    "FedAvg": ('rule = "fedavg"', _CNN + "epochs = 2"),
-    "FedProx": ('rule = "fedavg"', _CNN + "epochs = 2\nproximal = 0.05"),
-    "SCAFFOLD": ('rule = "scaffold"', _CNN + "steps = 50"),
-    "FedAdam": ('rule = "fedadam"\nserver_learning_rate = 0.01', _CNN + "epochs = 2"),
+    "FedAvg": ('rule = "fedavg"', _CNN + "epochs = 1"),
+    "FedProx": ('rule = "fedavg"', _CNN + "epochs = 1\nproximal = 0.05"),
+    "SCAFFOLD": ('rule = "scaffold"', _CNN + "steps = 25"),
+    "FedAdam": ('rule = "fedadam"\nserver_learning_rate = 0.01', _CNN + "epochs = 1"),
 }
 
 
@@ -254,11 +255,11 @@ def mnist() -> list[Learned]:
         for concentration in ("0.1", "0.5", "1.0"):
             parts = split_file(folder / "all.npz", f"dirichlet:{concentration}", 10, "y", folder / concentration)
             for how, (rule, settings) in DIGIT_RULES.items():
-                toml = task("digits", 10, rounds=20, app="image", settings=settings, data=DIGITS, aggregation=rule)
+                toml = task("digits", 10, rounds=15, app="image", settings=settings, data=DIGITS, aggregation=rule)
                 scores = [together(toml, parts, folder / "test.npz", accuracy)]
                 found.append(Learned("mnist_10k, 10 institutions", f"Dirichlet({concentration})", how, scores))
-        toml = task("digits", 10, rounds=20, app="image", settings=DIGIT_RULES["FedAvg"][1], data=DIGITS)
-        scores = [in_one_place(toml, [folder / "all.npz"], folder / "test.npz", accuracy, 20)]
+        toml = task("digits", 10, rounds=15, app="image", settings=DIGIT_RULES["FedAvg"][1], data=DIGITS)
+        scores = [in_one_place(toml, [folder / "all.npz"], folder / "test.npz", accuracy, 15)]
         found.append(Learned("mnist_10k, 10 institutions", "-", "in one place", scores))
     return found
 

@@ -71,7 +71,7 @@ def simulate(
         threads=threads,
         progress=lines.say if form == "text" else lambda _: None,
     )
-    emit(_plain(made), form, lambda _: _end(made, output))
+    emit(_plain(made), form, lambda _: _end(made, output, app or task.parent / "app"))
 
 
 class _Lines:
@@ -103,13 +103,19 @@ def _plain(made: Simulation) -> dict[str, object]:
     }
 
 
-def _end(made: Simulation, output: Path | None) -> str:
+def _end(made: Simulation, output: Path | None, app: Path) -> str:
+    from befl.client import apps
+
+    own = made.record["app"]["name"] not in {each.name for each in apps()}
     lines = [
         f"{len(made.record['roster'])} institutions, {len(made.rounds)} rounds, {made.seconds:.1f} s",
         f"task {made.task}, model {made.model[:16]}",
     ]
     if output is not None:
-        lines.append(f"model in {output / 'model'}; try: befl predict {output / 'model'} DATA.csv")
+        lines.append(
+            f"model in {output / 'model'}; try: befl predict {output / 'model'} DATA.csv"
+            + (f" --app {app}" if own else "")
+        )
     else:
         lines.append("nothing was kept; --output DIR keeps the model")
     return "\n".join(lines)

@@ -20,7 +20,9 @@ def test_it_simulates_at_once_and_predicts(tmp_path, monkeypatch, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == f"next: befl simulate {tmp_path / 'mine/TASK.toml'}"
     monkeypatch.chdir(tmp_path / "mine")
     assert run(["simulate", "TASK.toml", "--output", "run"]) == 0
-    first, *_, last = [line.split() for line in capsys.readouterr().out.splitlines()[1:11]]
+    printed = capsys.readouterr().out.splitlines()
+    assert printed[-1].endswith("try: befl predict run/model DATA.csv --app app")
+    first, *_, last = [line.split() for line in printed[1:11]]
     assert float(last[3]) > 0.75, "the area under the curve"
     assert float(last[4]) < float(first[4]), "the loss has fallen"
     assert run(["predict", "run/model", "data/south.csv", "--app", "app"]) == 0
