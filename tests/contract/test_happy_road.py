@@ -208,6 +208,25 @@ def test_a_whole_task(consortium):
     assert c.round_record(2)["start"] == c.round_record(1)["model"]
 
 
+def test_a_task_says_who_may_fetch(consortium):
+    """Trainers and issuer, where the task says so; the initial model goes to whoever may apply."""
+    c = consortium
+    c.publish(participants__fetch="trainers")
+    c.apply(*c.orgs)
+    c.commit(c.opening())
+    c.submit(*c.orgs)
+    c.close()
+    c.report(*c.orgs)
+    c._last()
+    c.commit(c.finishing())
+    calls = [("ModelContract:Bytes", c.task, "2"), ("RoundContract:Update", c.task, "1", c.orgs[0])]
+    for call in calls:
+        assert all(c.ledger.evaluate(make_creator(org), *call) for org in c.orgs)
+        with pytest.raises(BeflError, match="BEFL-A-008"):
+            c.ledger.evaluate(ANYBODY, *call)
+    assert c.ledger.evaluate(ANYBODY, "ModelContract:Bytes", c.task, "0") == c.model(0)["model"]
+
+
 def test_the_registered_model(consortium):
     c = consortium.at("finished")
     record = c.ask("ModelContract:Get", c.task)

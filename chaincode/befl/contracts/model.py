@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Final
 
 from befl.contracts.context import Context, Transaction, number_key, task_id, whole_number
+from befl.contracts.reading import check_reader
 from befl.contracts.stub import create_composite_key
 from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
@@ -66,6 +67,8 @@ def list_models(context: Context, page_size: str, bookmark: str) -> bytes:
 def get_bytes(context: Context, task: str, number: str) -> bytes:
     """Answer the bytes of the integer model after a round (0: the initial one) from this peer's private data."""
     wanted = whole_number(number, "round")
+    if wanted:  # a trainer that has yet to apply makes its first model of the initial one
+        check_reader(context, task)
     data = context.stub.get_private_data(COLLECTION, _key(task_id(task), wanted))
     if not data:
         raise BeflError("BEFL-T-007", f"there is no stored model after round {wanted} of task {task}")

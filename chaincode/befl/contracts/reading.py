@@ -63,6 +63,15 @@ def deliveries(
     return {msp_id: record for msp_id, record in found if record is not None}
 
 
+def check_reader(context: Context, task: str) -> None:
+    """Refuse to give bytes of a task to who may not fetch them (``BEFL-A-008``, ``BEFL-T-007`` for no such task)."""
+    record = context.require("task", task_id(task))
+    msp_id = context.caller.msp_id
+    allowed = {record["issuer"], *record["roster"], *record["contributors"]}
+    if record["spec"]["participants"]["fetch"] == "trainers" and msp_id not in allowed:
+        raise BeflError("BEFL-A-008", f"task {task} gives models to its trainers and issuer, and {msp_id} is neither")
+
+
 def mode_of(view: TaskView) -> Mode:
     """Return the rules of the task's mode, in the version that it fixed."""
     return MODES[view.record["rules"]["mode"]]

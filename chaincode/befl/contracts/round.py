@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from befl.contracts import parameter
 from befl.contracts.context import Context, Transaction, number_key, task_id, whole_number
-from befl.contracts.reading import current_record, deliveries, load, mode_of
+from befl.contracts.reading import check_reader, current_record, deliveries, load, mode_of
 from befl.contracts.stub import create_composite_key
 from befl.rules import canonical, codec
 from befl.rules.aggregation import RULES
@@ -122,7 +122,8 @@ def list_rounds(context: Context, task: str, page_size: str, bookmark: str) -> b
 def get_update(context: Context, task: str, number: str, msp_id: str) -> bytes:
     """Answer the bytes of an update from this peer's private data."""
     wanted = whole_number(number, "round")
-    context.require("update", task_id(task), number_key(wanted), msp_id)
+    check_reader(context, task)
+    context.require("update", task, number_key(wanted), msp_id)
     return context.stub.get_private_data(COLLECTION, _key("update", task, wanted, msp_id))
 
 

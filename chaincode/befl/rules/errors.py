@@ -79,6 +79,12 @@ _TABLE: Final = (
         "What concerns everybody needs the approval of more than half of the members: each approves the same "
         "words (befl member approve, befl parameters approve), then one of them carries them out.",
     ),
+    Code(
+        "BEFL-A-008",
+        "Only the task's institutions may fetch its models",
+        'The task says participants.fetch = "trainers": its issuer and those who trained in it may fetch models and '
+        "updates. Ask one of them, or the issuer for a task that says otherwise.",
+    ),
     # --- C: configuration and data ----------------------------------------------------------------------------
     Code(
         "BEFL-C-001",

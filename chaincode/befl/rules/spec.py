@@ -198,6 +198,12 @@ class Participants:
     window: str = setting(
         Duration("0s", "30d"), "how long applications are waited for while fewer than `most` have come", default="60s"
     )
+    fetch: str = setting(
+        Choice(("members", "trainers")),
+        "who may fetch models and updates: every member, or only trainers and the issuer; a rule that chaincode holds, "
+        "not secrecy, for every member's peer has the bytes",
+        default="members",
+    )
 
     def check(self, where: str) -> None:
         """Hold the bounds against each other."""
