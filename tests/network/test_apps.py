@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from befl.training import builtin_apps, read_app
@@ -28,7 +30,8 @@ def test_an_app_travels_and_trains(consortium, tmp_path, forest):
     with hospitals(consortium, tmp_path, "own") as agents:
         said = befl("task", "publish", task_file, "--app", tmp_path / "forest.befl-app", *network, "--as", "org1")
         assert said.startswith(f"added its app {digest[:16]} to the ledger")
-        task = befl_json("task", "list", *network, "--as", "org1")[-1]["id"]
+        task = re.search(r"published task ([0-9a-f]{16})", said)[1]
+        assert befl_json("task", "list", *network, "--as", "org1")[-1]["id"] == task, "the newest stands last"
         for each in agents:
             each.start()
         agents[0].says(f"does not apply: app forest {digest[:16]} is not approved")

@@ -191,8 +191,8 @@ class Tasks:
         return Published(receipt.value["task"], receipt.txid, receipt.block, values.size, code.digest, added)
 
     def list(self) -> Sequence[TaskSummary]:
-        """Return all tasks of the channel."""
-        return [_summary(record) for record in self._ledger.tasks()]
+        """Return all tasks of the channel, the newest last."""
+        return sorted(map(_summary, self._ledger.tasks()), key=lambda task: task.published_ms)
 
     def get(self, task: str) -> TaskView:
         """Return a task with its current round; raises ``BEFL-T-007`` when there is none."""
