@@ -274,14 +274,15 @@ class Consortium:
         """Walk to a stage of a task.
 
         ``last`` is the last round, reported; in ``void`` nobody has delivered; ``asking`` is published and wants
-        sums of a column.
+        sums of a column; ``reserved`` is updated, and lets only trainers fetch.
         """
         if stage == "asking":
             self.publish(data__columns=ASKING)
             return self
+        publish = (lambda: self.publish(participants__fetch="trainers")) if stage == "reserved" else self.publish
         steps: dict[str, Callable[[], object]] = {
             "empty": lambda: None,
-            "published": self.publish,
+            "published": publish,
             "applied": lambda: self.apply(*ORGS),
             "open": lambda: self.commit(self.opening()),
             "updated": lambda: self.submit(*ORGS),
@@ -290,7 +291,7 @@ class Consortium:
             "last": self._last,
             "finished": lambda: self.commit(self.finishing()),
         }
-        until = {"cancelled": "open", "void": "open"}.get(stage, stage)
+        until = {"cancelled": "open", "void": "open", "reserved": "updated"}.get(stage, stage)
         for step, action in steps.items():
             action()
             if step == until:

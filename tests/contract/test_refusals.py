@@ -869,6 +869,12 @@ REFUSED = {
         "no stored model after round 1",
         call("ModelContract:Bytes", "TASK", "1"),
     ),
+    "update: only for trainers": (
+        "reserved",
+        "BEFL-A-008",
+        "to its trainers and issuer, and DeltaMSP is neither",
+        call("RoundContract:Update", "TASK", "1", "AlphaMSP", by="DeltaMSP"),
+    ),
     "bytes: no number": (
         "finished",
         "BEFL-T-008",
