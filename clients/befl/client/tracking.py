@@ -33,6 +33,8 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
     """
     written = 0
     for change in tasks.watch(task):
+        if change.transaction not in ("", "Open", "Finish"):
+            continue  # no round ends by anything else
         rule = METRICS[change.view.record["rules"]["metrics"]]
         for each in tasks.rounds(task):
             if each.number <= written or each.state not in ("evaluated", "void"):

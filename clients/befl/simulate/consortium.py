@@ -211,7 +211,8 @@ class _Consortium:
             self._memory.submit(make_creator(msp_id, "operator"), "MemberContract:Register")
 
     def run(self, task: str | None) -> Simulation:
-        digest, layout, values = self._app.digest, *self._initial()
+        digest = self._app.digest
+        layout, values = self._trainer.init(initial_seed(self._spec))
         started = time.monotonic()
         txid = None if task is None else f"{task:0<64}"
         issuer = Ledger(_Identity(self._memory, make_creator(ISSUER, "issuer"), txid))
@@ -245,9 +246,6 @@ class _Consortium:
             blocks=self._memory.height,
             seconds=time.monotonic() - started,
         )
-
-    def _initial(self) -> tuple[Any, Any]:
-        return self._trainer.init(initial_seed(self._spec))
 
     def _worker(self, msp_id: str, path: Path, task: str, digest: str) -> Worker:
         store = Store(self._folder / msp_id)
