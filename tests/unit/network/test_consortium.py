@@ -11,7 +11,7 @@ import pytest
 from click.testing import CliRunner
 
 import befl.network
-from befl.cli.network import network
+from befl.cli.main import root
 from befl.gateway import wait
 from befl.network import commands, consortium, supervisor, topology
 from befl.network.layout import Layout
@@ -198,7 +198,7 @@ def test_metrics_are_read():
 
 
 def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(network, list(arguments))
+    result = CliRunner().invoke(root, ["network", *arguments])
     return result.exit_code, result.stdout, result.stderr
 
 

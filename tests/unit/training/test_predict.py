@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from befl.cli.predict import predict
+from befl.cli.main import root
 from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
 from befl.rules.reader import read, to_record
@@ -165,7 +165,7 @@ def test_an_app_that_befl_does_not_bring_is_given_as_a_file(trained, tmp_path):
         load_model(folder).predict(rows)
     assert caught.value.code == "BEFL-M-108"
     done = CliRunner().invoke(
-        predict, [str(folder), str(rows), "--app", str(code), "--format", "json"], catch_exceptions=False
+        root, ["predict", str(folder), str(rows), "--app", str(code), "--format", "json"], catch_exceptions=False
     )
     assert np.array(json.loads(done.output)["probabilities"]) == pytest.approx(trained[1], abs=1e-6)
 
@@ -175,13 +175,13 @@ def test_the_command_writes_csv_and_table(trained, tmp_path):
     rows, out = tmp_path / "rows.csv", tmp_path / "out.csv"
     rows.write_text("\n".join(UNLABELLED.splitlines()[:3]) + "\n")
     runner = CliRunner()
-    done = runner.invoke(predict, [str(folder), str(rows), "--output", str(out)], catch_exceptions=False)
+    done = runner.invoke(root, ["predict", str(folder), str(rows), "--output", str(out)], catch_exceptions=False)
     assert (done.exit_code, done.output) == (0, "")
     made = list(csv.DictReader(io.StringIO(out.read_text())))
     assert [row["row"] for row in made] == ["1", "2"]
     assert [float(row["p(1)"]) for row in made] == pytest.approx(expected[:2, 1], abs=1e-6)
     assert {row["predicted"] for row in made} == {"0"}
-    done = runner.invoke(predict, [str(folder), str(rows)], catch_exceptions=False)
+    done = runner.invoke(root, ["predict", str(folder), str(rows)], catch_exceptions=False)
     assert done.output.splitlines()[0].split() == ["row", "p(0)", "p(1)", "predicted"]
     assert len(done.output.splitlines()) == 3
 
@@ -191,8 +191,8 @@ def test_the_command_cannot_write(trained, tmp_path):
     rows.write_text(UNLABELLED)
     with pytest.raises(BeflError) as caught:
         CliRunner().invoke(
-            predict,
-            [str(trained[0]), str(rows), "--output", str(tmp_path / "no" / "out.csv")],
+            root,
+            ["predict", str(trained[0]), str(rows), "--output", str(tmp_path / "no" / "out.csv")],
             catch_exceptions=False,
         )
     assert caught.value.code == "BEFL-C-006"
