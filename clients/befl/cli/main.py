@@ -91,8 +91,6 @@ def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status."""
     try:
         root.main(arguments, prog_name="befl", standalone_mode=False)
-    except click.exceptions.Exit as leave:
-        return leave.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
