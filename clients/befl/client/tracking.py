@@ -31,15 +31,15 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
     int
         How many rounds were written.
     """
-    written = 0
+    seen = written = 0
     for change in tasks.watch(task):
         if change.transaction not in ("", "Open", "Finish"):
             continue  # no round ends by anything else
         rule = METRICS[change.view.record["rules"]["metrics"]]
         for each in tasks.rounds(task):
-            if each.number <= written or each.state not in ("evaluated", "void"):
+            if each.number <= seen or each.state not in ("evaluated", "void"):
                 continue
-            written = each.number
+            seen = each.number
             record = tasks.round(task, each.number)
             metrics = record["round"].get("metrics")
             if metrics is None:
@@ -52,6 +52,7 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
                 if found[shown.key] is not None
             }
             sink.write(each.number, values, _origin(task, record))
+            written += 1
     return written
 
 

@@ -13,6 +13,14 @@ from befl.client import Tasks, tracking
 from befl.rules.errors import BeflError
 
 
+class Numbers:
+    def __init__(self):
+        self.written = []
+
+    def write(self, number, values, origin):
+        self.written.append(number)
+
+
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     consortium = Consortium()
@@ -56,6 +64,16 @@ def test_mlflow(finished, tmp_path, monkeypatch):
         raise ZeroDivisionError
     statuses = {each.info.status for each in client.search_runs([run.info.experiment_id])}
     assert statuses == {"FINISHED", "FAILED"}
+
+
+def test_void_rounds_are_not_counted(finished, monkeypatch):
+    tasks, task = finished
+    complete = tasks.round(task, 1)
+    void = {**complete, "round": {key: value for key, value in complete["round"].items() if key != "metrics"}}
+    monkeypatch.setattr(tasks, "round", lambda of, number: void if number == 1 else Tasks.round(tasks, of, number))
+    sink = Numbers()
+    assert tracking.track(tasks, task, sink) == 1
+    assert sink.written == [2]
 
 
 @pytest.mark.parametrize(("sink", "library"), [(tracking.tensorboard, "tensorboard"), (tracking.mlflow, "mlflow")])
