@@ -492,6 +492,13 @@ _TABLE: Final = (
         "A proposal, an endorsed transaction or a commit status request was to be taken up from bytes, and they are "
         "something else, or damaged. Take up the bytes of the same step, unchanged.",
     ),
+    Code(
+        "BEFL-G-035",
+        "This is no recorded ledger, or it is damaged",
+        "The audit reads blocks as a peer delivers them, or from a file that befl audit export wrote. These bytes are "
+        "neither, or part of them is lost. Record the ledger again from a peer, or take the file again from whoever "
+        "recorded it.",
+    ),
     # --- M: model and update ----------------------------------------------------------------------------------
     Code(
         "BEFL-M-001",

@@ -1,0 +1,93 @@
+"""The file of a recorded ledger: the same blocks make the same bytes, and damaged bytes are a coded error."""
+
+from __future__ import annotations
+
+import gzip
+import stat
+
+import pytest
+from fabric_protos.common import common_pb2
+from fabric_protos.peer import events_pb2
+
+from befl.audit import source
+from befl.audit.block import header_bytes, parse, read
+from befl.rules.errors import BeflError
+
+
+def made(number: int):
+    message = events_pb2.BlockAndPrivateData()
+    message.block.header.number = number
+    message.block.header.previous_hash = bytes(32)
+    message.block.data.data.append(b"not a transaction")
+    message.block.metadata.metadata.extend([b"", b"", b"\x05"])
+    private = message.private_data_map[0].ns_pvt_rwset.add(namespace="befl")
+    private.collection_pvt_rwset.add(collection_name="updates", rwset=b"\xff")
+    return parse(message)
+
+
+def test_what_was_written_is_read_again(tmp_path):
+    blocks = [made(number) for number in range(3)]
+    source.write_file(tmp_path / "a", blocks)
+    source.write_file(tmp_path / "b", blocks)
+    assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
+    assert stat.S_IMODE((tmp_path / "a").stat().st_mode) == 0o600
+    assert list(source.from_files([tmp_path / "a"])) == blocks
+    source.write_file(tmp_path / "c", source.from_files([tmp_path / "a"]))
+    assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
+
+
+def test_a_file_that_is_there_is_kept(tmp_path):
+    (tmp_path / "a").write_bytes(b"something")
+    with pytest.raises(BeflError, match="BEFL-C-006"):
+        source.write_file(tmp_path / "a", [])
+    assert (tmp_path / "a").read_bytes() == b"something"
+
+
+@pytest.mark.parametrize(
+    ("code", "damage"),
+    [
+        ("BEFL-G-035", lambda data: gzip.compress(b"another format\n")),
+        ("BEFL-G-035", lambda data: b"no gzip"),
+        ("BEFL-G-035", lambda data: data[: len(data) // 2]),
+        ("BEFL-G-035", lambda data: data[:30] + bytes([data[30] ^ 255]) + data[31:]),
+        ("BEFL-G-035", lambda data: gzip.compress(gzip.decompress(data)[:-1])),
+        ("BEFL-G-035", lambda data: gzip.compress(source.MAGIC + b"\0\0\0")),
+        ("BEFL-G-035", lambda data: gzip.compress(source.MAGIC + b"\xff\xff\xff\xff")),
+        ("BEFL-G-035", lambda data: gzip.compress(source.MAGIC + b"\0\0\0\x01\xff")),
+        ("BEFL-G-035", lambda data: gzip.compress(source.MAGIC + b"\0\0\0\0")),
+    ],
+)
+def test_a_damaged_file(tmp_path, code, damage):
+    path = tmp_path / "a"
+    source.write_file(path, [made(0)])
+    path.write_bytes(damage(path.read_bytes()))
+    with pytest.raises(BeflError) as error:
+        list(source.from_files([path]))
+    assert error.value.code == code
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(BeflError, match="BEFL-C-006"):
+        list(source.from_files([tmp_path / "a"]))
+
+
+def test_a_transaction_that_cannot_be_read_has_a_fault():
+    [transaction] = made(7).transactions
+    assert (transaction.block, transaction.kind, transaction.flag) == (7, "unreadable", 5)
+    assert transaction.fault is not None
+    assert transaction.fault.stage == "envelope"
+
+
+def test_a_block_without_a_header():
+    with pytest.raises(BeflError, match="BEFL-G-035"):
+        read(b"")
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"),
+    [(0, "020100"), (127, "02017f"), (128, "02020080"), (2**64 - 1, "020900ffffffffffffffff")],
+)
+def test_a_header_in_asn1(number, expected):
+    header = common_pb2.BlockHeader(number=number, previous_hash=bytes(100), data_hash=bytes(100))
+    body = bytes.fromhex(expected) + 2 * (b"\x04\x64" + bytes(100))
+    assert header_bytes(header) == b"\x30\x81" + bytes([len(body)]) + body
