@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from befl.agent.chain import Link, begin, link_after
+from befl.agent.chain import link_after
 from befl.agent.config import Policy
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.policy import objections
@@ -20,6 +20,7 @@ from befl.operations.logs import APP_WORDS, for_log
 from befl.operations.watch import AgentWatch
 from befl.rules import artefact, codec
 from befl.rules.aggregation import RULES
+from befl.rules.chain import Link, begin
 from befl.rules.errors import CODES, BeflError
 from befl.rules.modes import MODES
 from befl.rules.modes.mode import Step

@@ -236,6 +236,20 @@ class _Committed:
             raise refusals.unknown_collection(name)
         return self.private[name]
 
+    def write_hash(self, collection: str, hashed: str, value: str | None, version: Version) -> None:
+        """Write the hash of a private value, both in hex; what was deleted is no more, whoever knows its key."""
+        if value is None:
+            for key in [key for key in self.private[collection].keys if digest(key) == hashed]:
+                self.private[collection].write(key, None, version)
+        self.hashed[collection].write(hashed, None if value is None else bytes.fromhex(value), version)
+
+    def lacks(self, collection: str, key: str) -> bool:
+        """Say whether a private key has a value that is not at hand: its hash was written without it, or by a test."""
+        version = self.hashed[collection].version(digest(key))
+        if version is None:
+            return False
+        return (collection, key) in self.missing or self.private[collection].version(key) != version
+
 
 class MemoryLedger:
     """A channel in memory that runs one chaincode.
@@ -358,7 +372,7 @@ class MemoryLedger:
                 code = self._validate(envelope, touched)
                 self._txids.add(envelope.txid)
                 if code is ValidationCode.VALID:
-                    self._apply(envelope, Version(number, index), touched)
+                    touched |= self._apply(envelope.writes, Version(number, index), envelope.txid, envelope.timestamp)
                 transactions.append(
                     Transaction(
                         envelope.txid,
@@ -414,6 +428,23 @@ class MemoryLedger:
                 f"{endorsed.function}: transaction {endorsed.txid} is invalid: {code.value}",
                 "Read the state again, and submit again if it is still wanted.",
             )
+
+    def write(self, writes: WriteSet, version: Version, txid: str, timestamp: int) -> None:
+        """Write into the state what a valid transaction of a real channel wrote, at its place there.
+
+        It stands in no block of this ledger: a replay brings the state forward by what was recorded, and endorses
+        each transaction on it to compare. A private value of which only the hash is written is missing from then on:
+        to read it is ``BEFL-G-010``.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-G-014`` for a collection that the chaincode definition does not name; nothing is written then.
+        """
+        with self._lock:
+            for collection in writes.private | writes.hashed | writes.private_metadata:
+                self._committed.collection(collection)
+            self._apply(writes, version, txid, timestamp)
 
     def events(self, since_block: int = 0) -> list[Event]:
         """Return the events of valid transactions, in order, from block ``since_block`` on."""
@@ -496,29 +527,38 @@ class MemoryLedger:
                     return ValidationCode.MVCC_READ_CONFLICT
         return ValidationCode.VALID
 
-    def _apply(self, envelope: Endorsed, version: Version, touched: set[tuple[str | None, str]]) -> None:
-        committed, writes = self._committed, envelope.writes
+    def _apply(self, writes: WriteSet, version: Version, txid: str, timestamp: int) -> set[tuple[str | None, str]]:
+        """Write, and return what was touched: collection (None for the public state) and key (hashed, if private)."""
+        committed = self._committed
+        touched: set[tuple[str | None, str]] = set()
         for key, value in writes.public.items():
             committed.public.write(key, value, version)
             touched.add((None, key))
-            change = KeyModification(envelope.txid, value or b"", envelope.timestamp, value is None)
+            change = KeyModification(txid, value or b"", timestamp, value is None)
             committed.history.setdefault(key, []).append(change)
         for key, policy in writes.metadata.items():
             if committed.public.give_policy(key, policy, version):
                 touched.add((None, key))
+        return touched | self._apply_private(writes, version)
+
+    def _apply_private(self, writes: WriteSet, version: Version) -> set[tuple[str | None, str]]:
+        committed = self._committed
+        touched: set[tuple[str | None, str]] = set()
+        for collection, hashes in writes.hashed.items():
+            for hashed, found in hashes.items():
+                committed.write_hash(collection, hashed, found, version)
+                touched.add((collection, hashed))
         for collection, entries in writes.private.items():
             for key, value in entries.items():
-                hashed = digest(key)
                 committed.private[collection].write(key, value, version)
-                committed.hashed[collection].write(
-                    hashed, None if value is None else hashlib.sha256(value).digest(), version
-                )
-                touched.add((collection, hashed))
+                committed.write_hash(collection, digest(key), None if value is None else digest(value), version)
+                touched.add((collection, digest(key)))
         for collection, policies in writes.private_metadata.items():
             for key, policy in policies.items():
                 if committed.hashed[collection].give_policy(digest(key), policy, version):
                     committed.private[collection].give_policy(key, policy, version)
                     touched.add((collection, digest(key)))
+        return touched
 
 
 class _MemoryStub:
@@ -631,7 +671,7 @@ class _MemoryStub:
 
     def get_private_data(self, collection: str, key: str) -> bytes:
         private = self._committed.collection(collection)
-        if (collection, key) in self._committed.missing and private.version(key):
+        if self._committed.lacks(collection, key):
             raise refusals.private_value_missing(collection, key)
         self._read_hashed(collection, key)
         return private.get(key)
@@ -707,7 +747,7 @@ class _MemoryStub:
         def write() -> None:
             self.writes.private.setdefault(collection, {})[key] = value
             purged = self.writes.purged.setdefault(collection, set())
-            (purged.add if purge else purged.discard)(key)
+            (purged.add if purge else purged.discard)(digest(key))
 
         self._write(write, collection)
 
@@ -721,8 +761,7 @@ class _MemoryStub:
         if self.writes:
             raise refusals.private_range_after_write()
         self._private_range = True
-        missing = self._committed.missing
-        keys = [key for key in private.range(start, end) if (collection, key) not in missing]
+        keys = [key for key in private.range(start, end) if not self._committed.lacks(collection, key)]
         return iter([KV(key, private.get(key)) for key in keys])
 
     def _page(self, start: str, end: str, page_size: int, bookmark: str) -> tuple[list[KV], str]:

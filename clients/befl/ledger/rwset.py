@@ -97,7 +97,10 @@ class WriteSet:
     private_metadata : dict of str to dict of str to bytes
         The same by collection.
     purged : dict of str to set of str
-        By collection: the deleted keys whose earlier values shall go too.
+        By collection: the SHA-256 (hex) of the deleted keys whose earlier values shall go too.
+    hashed : dict of str to dict of str to (str or None)
+        By collection: what a recorded transaction wrote of which only the ledger's hashes are at hand, the SHA-256
+        (hex) of each key and value; None deletes it.
     """
 
     public: dict[str, bytes | None] = field(default_factory=dict)
@@ -105,15 +108,16 @@ class WriteSet:
     metadata: dict[str, bytes] = field(default_factory=dict)
     private_metadata: dict[str, dict[str, bytes]] = field(default_factory=dict)
     purged: dict[str, set[str]] = field(default_factory=dict)
+    hashed: dict[str, dict[str, str | None]] = field(default_factory=dict)
 
     def __bool__(self) -> bool:
-        return bool(self.public or self.private or self.metadata or self.private_metadata)
+        return bool(self.public or self.private or self.hashed or self.metadata or self.private_metadata)
 
     def canonical(self) -> bytes:
         """Encode the set as the ledger shows it: public values in hex, private keys and values as SHA-256."""
         private = {
-            name: _pairs({digest(key): None if value is None else digest(value) for key, value in entries.items()})
-            for name, entries in self.private.items()
+            name: _pairs(self.hashed.get(name, {}) | _hashes(self.private.get(name, {})))
+            for name in self.private | self.hashed
         }
         public = {key: None if value is None else value.hex() for key, value in self.public.items()}
         record: dict[str, Any] = {"private": private, "public": _pairs(public)}
@@ -125,9 +129,13 @@ class WriteSet:
                 name: _pairs({digest(key): policy.hex() for key, policy in entries.items()})
                 for name, entries in self.private_metadata.items()
             }
-        if purged := {name: sorted(map(digest, keys)) for name, keys in self.purged.items() if keys}:
+        if purged := {name: sorted(keys) for name, keys in self.purged.items() if keys}:
             record["purged"] = purged
         return canonical.dumps(record)
+
+
+def _hashes(entries: dict[str, bytes | None]) -> dict[str, str | None]:
+    return {digest(key): None if value is None else digest(value) for key, value in entries.items()}
 
 
 def _pairs(entries: dict[str, Any]) -> list[Any]:
