@@ -21,7 +21,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Final
@@ -256,7 +256,7 @@ class Supervisor:
 
     def _describe(self) -> None:
         """Compare what is described with what we have."""
-        wanted = dict(self._services())
+        wanted = self._services()
         self._rename(wanted)
         for name in [name for name in self._children if name not in wanted]:
             self._end([name])
@@ -283,16 +283,28 @@ class Supervisor:
                     self._children[other] = self._children.pop(name)
                     break
 
-    def _services(self) -> Iterator[tuple[str, Service]]:
+    def _services(self) -> dict[str, Service]:
+        """Read what is described: as it stood at one moment, for a description may be renamed while the next is read.
+
+        A chaincode server whose two names were both seen would be started a second time, on the port that it holds.
+        """
+        found: dict[str, Service] = {}
+        again = self._read_services()
+        while found != again:
+            found, again = again, self._read_services()
+        return found
+
+    def _read_services(self) -> dict[str, Service]:
+        found = {}
         for path in sorted(self._directory.glob("*/services/*.json")):
             try:
                 content = json.loads(path.read_text())
             except FileNotFoundError:
                 continue
-            yield (
-                f"{path.parent.parent.name}/{path.stem}",
-                Service(tuple(content["argv"]), tuple(content["env"].items()), content["cwd"], content["log"]),
+            found[f"{path.parent.parent.name}/{path.stem}"] = Service(
+                tuple(content["argv"]), tuple(content["env"].items()), content["cwd"], content["log"]
             )
+        return found
 
     def _reap(self) -> None:
         for name, child in self._children.items():

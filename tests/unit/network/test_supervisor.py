@@ -138,6 +138,25 @@ def test_it_follows_its_descriptions(directory):
     until(lambda: supervisor.states(directory) == {}, "nothing supervised")
 
 
+def test_a_description_that_is_renamed_while_it_is_read_is_one(directory, monkeypatch):
+    """As an upgrade ends: the new chaincode server takes the old one's name, and is not started a second time."""
+    describe(directory, "org1/chaincode")
+    describe(directory, "org1/chaincode-next", STAYS + " # next")
+    upcoming, current = (directory / f"org1/services/{name}.json" for name in ("chaincode-next", "chaincode"))
+    keeper = supervisor.Supervisor(directory, lambda line: None)
+    read_text = Path.read_text
+
+    def read(path: Path) -> str:
+        text = read_text(path)
+        if path == upcoming:
+            upcoming.rename(current)
+        return text
+
+    before = keeper._services()
+    monkeypatch.setattr(Path, "read_text", read)
+    assert keeper._services() == {"org1/chaincode": before["org1/chaincode-next"]}
+
+
 def test_its_end_is_theirs(directory):
     for name in ("org1/ca", "org1/peer", "org2/peer"):
         describe(directory, name)
