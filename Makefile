@@ -75,11 +75,12 @@ format: $(PACKAGES)  ## Format the sources, and mend what ruff can mend
 
 lock: $(PACKAGES)  ## Resolve pyproject.toml again into requirements/*.txt (hashes, no addresses; pins stay unless impossible)
 	@compile() { $(BIN)/uv pip compile -q --universal --python-version 3.11 --generate-hashes --no-header \
-		--no-emit-index-url --no-emit-find-links pyproject.toml -o "requirements/$$1.txt" "$${@:2}"; }; \
-	compile base; \
-	compile train --extra train; \
-	compile go --extra go; \
-	compile dev --extra train --extra onnx --extra track --extra docs --extra dev
+		--no-emit-index-url --no-emit-find-links -o "requirements/$$1.txt" "$${@:2}"; }; \
+	compile base pyproject.toml; \
+	compile train pyproject.toml --extra train; \
+	compile go pyproject.toml --extra go; \
+	compile dev pyproject.toml --extra train --extra onnx --extra track --extra docs --extra dev; \
+	compile hfc --override requirements/hfc.overrides - <<<"fabric-sdk-py==1.0.0"
 
 clean:  ## Remove what was made here (.venv, build, caches); Fabric's programs stay in the user's cache
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache .coverage
