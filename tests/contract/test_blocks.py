@@ -56,6 +56,25 @@ def test_an_app_is_added_once(consortium):
     assert c.ledger.commit(adding) == [VALID, MVCC, MVCC]
 
 
+@pytest.mark.parametrize(
+    ("function", "earlier", "later"),
+    [
+        ("MemberContract:Announce", ("old.example:1", ""), ("new.example:1", "")),
+        ("MemberContract:Approve", ("BetaMSP", '["issuer"]'), ("BetaMSP", '["trainer"]')),
+        ("ParameterContract:Approve", ('{"least_trainers":2}',), ('{"least_trainers":3}',)),
+    ],
+)
+def test_what_was_held_back_does_not_replace_what_came_later(consortium, function, earlier, later):
+    """An orderer that keeps an institution's word and lets it go after a newer one changes nothing."""
+    c = consortium
+    role = "trainer" if function.endswith("Announce") else "operator"
+    held = c.endorse(function, *earlier, role=role)
+    c.call(function, *later, role=role)
+    said = c.everything()[:-1]  # but the height
+    assert c.ledger.commit(held) == [MVCC]
+    assert c.everything()[:-1] == said
+
+
 def test_institutions_decline_and_apply_in_one_block(consortium):
     c = consortium.at("published")
     declining = c.endorse("TaskContract:Decline", c.task, "no staff", by="BetaMSP")

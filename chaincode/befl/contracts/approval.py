@@ -12,15 +12,17 @@ from befl.rules.parameters import majority
 
 def approve(context: Context, subject: str, words: str) -> None:
     """Record that the caller's institution approves; a later approval of the same subject replaces it."""
+    msp_id = context.caller.msp_id
+    context.read("approval", subject, msp_id)  # so that one which was held back cannot replace a later one
     record = {
         "approved_ms": context.now_ms,
         "kind": "approval",
-        "msp_id": context.caller.msp_id,
+        "msp_id": msp_id,
         "subject": subject,
         "v": 1,
         "words": words,
     }
-    context.write(record, subject, context.caller.msp_id)
+    context.write(record, subject, msp_id)
 
 
 def carry_out(context: Context, subject: str, words: str) -> list[str]:

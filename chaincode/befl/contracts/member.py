@@ -68,17 +68,19 @@ def announce(context: Context, endpoint: str, key: str) -> bytes:
         raise BeflError("BEFL-T-008", "endpoint: must be HOST:PORT, or empty")
     if not _KEY.fullmatch(key):
         raise BeflError("BEFL-T-008", "key: must be 64 hex digits (an X25519 public key), or empty")
+    msp_id = context.caller.msp_id
+    context.read("agent", msp_id)  # so that an announcement which was held back cannot replace a later one
     record = {
         "announced_ms": context.now_ms,
         "endpoint": endpoint,
         "key": key,
         "kind": "agent",
-        "msp_id": context.caller.msp_id,
+        "msp_id": msp_id,
         "v": 1,
     }
-    context.write(record, context.caller.msp_id)
+    context.write(record, msp_id)
     context.announce("Announce", "")
-    return canonical.dumps({"msp_id": context.caller.msp_id})
+    return canonical.dumps({"msp_id": msp_id})
 
 
 def get_member(context: Context, msp_id: str) -> bytes:
