@@ -28,8 +28,17 @@ _LENGTH: Final = 4
 _HINT: Final = "A ledger is recorded with befl audit export."
 
 
-def from_peer(network: Network) -> Iterator[Block]:
-    """Read the blocks that the peer has now, from the first on, with the private data that the peer gives its reader.
+def from_peer(network: Network, first: int = 0, *, private: bool = True) -> Iterator[Block]:
+    """Read the blocks that the peer has now.
+
+    Parameters
+    ----------
+    network : Network
+        The channel, at the institution's own peer.
+    first : int
+        Number of the first block to read.
+    private : bool
+        Whether with the private data that the peer gives its reader.
 
     Raises
     ------
@@ -37,9 +46,11 @@ def from_peer(network: Network) -> Iterator[Block]:
         When the peer ends the stream of blocks, for example because the identity may not read it.
     """
     height = network.height()
-    with network.block_events(0, kind="private") as messages:
-        for number, message in enumerate(messages, 1):
-            yield parse(message)
+    if first >= height:
+        return
+    with network.block_events(first, kind="private" if private else "full") as messages:
+        for number, message in enumerate(messages, first + 1):
+            yield parse(message if private else events_pb2.BlockAndPrivateData(block=message))
             if number == height:
                 return
 

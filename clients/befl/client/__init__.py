@@ -11,6 +11,7 @@ from __future__ import annotations
 from befl.agent.ledger import Receipt
 from befl.agent.start import serve as run_agent
 from befl.client.apps import App, Approval, Apps, approve_app, apps, find_app, pack_app, withdraw_app
+from befl.client.audit import Audit, Entry, Page
 from befl.client.connection import Client, connect, connect_operator
 from befl.client.data import ColumnReport, DataReport, check_data
 from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
@@ -25,15 +26,18 @@ __all__ = [
     "Applied",
     "Approval",
     "Apps",
+    "Audit",
     "Client",
     "ColumnReport",
     "ConsortiumParameters",
     "DataReport",
     "Departure",
+    "Entry",
     "InForce",
     "Member",
     "Members",
     "Models",
+    "Page",
     "Published",
     "Receipt",
     "RoundSummary",

@@ -9,6 +9,7 @@ from typing import Self
 from befl.agent.config import load
 from befl.agent.ledger import Ledger
 from befl.client.apps import Apps
+from befl.client.audit import Audit
 from befl.client.members import ConsortiumParameters, Members
 from befl.client.models import Models
 from befl.client.tasks import Tasks
@@ -41,6 +42,8 @@ class Client:
         List, register, approve, assign, leave.
     parameters : ConsortiumParameters
         Show, approve, assign.
+    audit : Audit
+        Query.
     """
 
     def __init__(self, gateway: Gateway, msp_id: str, *, channel: str = "befl", chaincode: str = "befl") -> None:
@@ -54,6 +57,7 @@ class Client:
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
         self.parameters = ConsortiumParameters(self.ledger)
+        self.audit = Audit(self._network)
 
     def close(self) -> None:
         """Close the connection."""
