@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,7 @@ from befl.rules.errors import CODES
 from .hospitals import AGENT, BEFL, table, task_toml
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
-TYPED = ("identities.md", "decide-together.md", "monitor.md", "troubleshoot.md")
+TYPED = ("identities.md", "decide-together.md", "monitor.md", "troubleshoot.md", "fabric-programs.md")
 SAYS = {
     "befl network status": r"the same block at every peer, leader org[12]",
     "befl network logs --lines 5": r"org2/orderer \| ",
@@ -42,6 +43,7 @@ SAYS = {
     "--config agent/AGENT.toml": r"agent: ledger",
     "--task TASK.toml": r"90 rows fit TASK\.toml",
     "befl explain BEFL-N-006": r"port is taken",
+    "python -m befl.network.fabric": r"^Fabric v?3\.",
     "befl network down": r"^stopped",
     "befl network up": r"ready",
 }
@@ -77,7 +79,7 @@ NUMBERED = [(page, number) for page in TYPED for number in range(len(blocks(page
 @pytest.mark.parametrize(("page", "number"), NUMBERED)
 def test_each_block_of_commands(place, page, number):
     block = blocks(page)[number]
-    script = f'befl() {{ {" ".join(BEFL)} "$@"; }}\n{block}'
+    script = f'befl() {{ {" ".join(BEFL)} "$@"; }}\npython() {{ {sys.executable} "$@"; }}\n{block}'
     plain = {name: value for name, value in os.environ.items() if not name.startswith("BEFL_") or "TEST" in name}
     kept = {name: os.environ[name] for name in ("BEFL_CACHE", "BEFL_FABRIC_BIN") if name in os.environ}
     done = subprocess.run(
