@@ -9,14 +9,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from records import PRIVATE, RECORDS
 
 from befl.agent.config import AgentConfig
+from befl.audit.checks import CHECKS
 from befl.cli.main import root
 from befl.contracts.chaincode import CONTRACTS
 from befl.network.topology import TopologyTable
 from befl.operations.metrics import LABELS, families
 from befl.rules.errors import CODES
 from befl.rules.modes import MODES
+from befl.rules.parameters import Parameters
 from befl.rules.reader import Mapped, Table
 from befl.rules.registry import Versions
 from befl.rules.spec import Column, TaskSpec
@@ -88,6 +91,51 @@ def transactions() -> Iterator[str]:
                 ("role", f"`{entry.role}`" if entry.role else "any (a query)"),
             ]
             yield "\n".join(f"- {what}: {value or 'none'}" for what, value in rows)
+
+
+def records() -> Iterator[str]:
+    """What stands on the ledger, from the table that a test holds against the contracts."""
+    yield "# Records and keys"
+    yield (
+        "What the contracts write: canonical JSON (sorted keys, whole numbers and text, no floating point). A record "
+        "has a `kind`, and a version `v` of its form. A key is Fabric's composite key of the kind and the parts named; "
+        "the number of a round or of a version has six digits in it. An institution writes keys of its own, so that "
+        "parallel submissions do not meet. What is deleted stays in the ledger's history."
+    )
+    for kind, record in RECORDS.items():
+        yield f"## `{kind}`"
+        yield record.what
+        facts = [f"- key: `{kind}`, {', '.join(record.key)}", f"- written by: {code(record.written)}"]
+        yield "\n".join([*facts, *([f"- deleted by: {code(record.deleted)}"] if record.deleted else [])])
+        rows = [f"| `{name.lstrip('+')}` | {form} | {cell(what)} |" for name, (form, what) in record.fields.items()]
+        yield "\n".join(["| field | form | what |", "|---|---|---|", *rows])
+    yield "## Private data"
+    yield (
+        "Every institution is a member of both collections; secrecy comes from a task's privacy scheme, never from "
+        "membership. Each value is named by its SHA-256 in a record above."
+    )
+    rows = [
+        f"| `{collection}` | `{kind}`, {', '.join(parts)} |"
+        for collection, kinds in PRIVATE.items()
+        for kind, parts in kinds.items()
+    ]
+    yield "\n".join(["| collection | key |", "|---|---|", *rows])
+
+
+def code(names: tuple[str, ...]) -> str:
+    """Name things in code."""
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def checks() -> Iterator[str]:
+    """What an audit checks, from its own table."""
+    yield "# Checks of the audit"
+    yield (
+        "What `befl audit replay` looks at. Each check is needed: with any of them switched off, some forged ledger of "
+        "the tests passes."
+    )
+    rows = [f"| `{name}` | {cell(what)} |" for name, what in CHECKS.items()]
+    yield "\n".join(["| check | what it makes sure of |", "|---|---|", *rows])
 
 
 def versions(table: Versions[Any]) -> list[str]:
@@ -190,6 +238,8 @@ PAGES = {
     "errors": errors,
     "states": states,
     "transactions": transactions,
+    "records": records,
+    "checks": checks,
     "cli": commands,
     "task": lambda: tables(
         "TASK.toml",
@@ -203,6 +253,12 @@ PAGES = {
         "What one institution's agent uses and what its operator agrees to. Relative paths are relative to the file. "
         "Unknown keys are errors.",
         AgentConfig,
+    ),
+    "parameters": lambda: tables(
+        "parameters.toml",
+        "What the consortium has set for all tasks; `befl parameters approve` and `assign` take such a file. What it "
+        "leaves out is the default. Unknown keys are errors.",
+        Parameters,
     ),
     "topology": lambda: tables(
         "network.toml",
