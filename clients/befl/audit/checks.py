@@ -12,6 +12,7 @@ CHECKS: Final = MappingProxyType(
         "previous_hash": "Each block names the hash of the block before it",
         "data_hash": "A block's transactions are those that its header's hash names, each in its one encoding",
         "orderer": "A block is signed as the channel's BlockValidation policy wants it",
+        "last_configuration": "The orderers name the block with the configuration that is in force",
         "channel": "Every transaction is of this channel",
         "configuration": "A new configuration is the old one and an update that the policies' signers signed",
         # --- who submitted ---

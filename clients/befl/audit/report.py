@@ -47,12 +47,15 @@ class Report:
         In the order of the ledger.
     impossible : list of (str, str)
         What cannot be checked, and why.
+    genesis : bytes
+        Hash of the first block, which is believed.
     """
 
     switched_off: frozenset[str] = frozenset()
     looked: Counter[str] = field(default_factory=Counter)
     findings: list[Finding] = field(default_factory=list)
     impossible: list[tuple[str, str]] = field(default_factory=list)
+    genesis: bytes = b""
 
     def looks(self, check: str) -> bool:
         """Note that a check looks at one more thing; False when it is switched off and shall not."""

@@ -21,7 +21,7 @@ Signer = Callable[[bytes], bytes]
 """Signs a message (not a digest); returns the signature that Fabric's MSP verifies."""
 
 # SEC 2, sections 2.4.2 and 2.5.1: the order n of the base point.
-_ORDERS: Final = {
+ORDERS: Final = {
     "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
     "secp384r1": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
 }
@@ -81,7 +81,7 @@ def key_signer(key: ec.EllipticCurvePrivateKey) -> Signer:
     key : EllipticCurvePrivateKey
         On P-256 or P-384.
     """
-    order = _ORDERS[key.curve.name]
+    order = ORDERS[key.curve.name]
     algorithm = ec.ECDSA(hashes.SHA256())
 
     def sign(message: bytes) -> bytes:
@@ -120,7 +120,7 @@ def check_pair(certificate_pem: bytes, key_pem: bytes, where: str) -> ec.Ellipti
         key = serialization.load_pem_private_key(key_pem, None)
     except (ValueError, TypeError):
         raise BeflError("BEFL-G-023", f"{where}: the key is no PEM key, or it has a password", _HINT) from None
-    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in _ORDERS:
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ORDERS:
         raise BeflError("BEFL-G-023", f"{where}: the key is on neither P-256 nor P-384", "Enrol with another key.")
     if key.public_key() != certificate.public_key():
         raise BeflError("BEFL-G-024", f"{where}: the private key belongs to another certificate", "Enrol again.")
