@@ -8,7 +8,8 @@ evaluate        as a new proposal: peer unavailable, deadline of the peer, "not 
 endorse         as a new proposal: the same, and results that differ. Nothing was ordered, so nothing is done twice
 submit          the *same* envelope again: no leader, orderers or peer unavailable. A second copy can only become
                 ``DUPLICATE_TXID``; a new proposal would be a second intention and is never made here
-commit status   again: peer unavailable
+commit status   again: peer unavailable. After ``resubmit`` seconds in no block the *same* envelope is submitted
+                again: an orderer may have taken it and died with it
 ==============  ==================================================================================================
 
 All of it within the deadline of the step, with growing pauses. A refusal by the chaincode is not tried again unless its
@@ -21,6 +22,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
@@ -72,6 +74,8 @@ class Deadlines:
         takes its time.
     repeat : float
         No step begins a repetition later than this after its first attempt.
+    resubmit : float
+        How long a transaction may be in no block before it is submitted again; twice as long the next time.
     """
 
     evaluate: float = 60.0
@@ -79,6 +83,7 @@ class Deadlines:
     submit: float = 60.0
     commit_status: float = 120.0
     repeat: float = 40.0
+    resubmit: float = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -564,16 +569,15 @@ class Transaction:
         SubmitError
             When the ordering service did not say that it took it. It may have it all the same: ``commit(txid)`` tells.
         """
+        self._submit(self._network.gateway.deadlines.submit)
+        return Commit(self._network, self.txid, self.result, self._submit)
+
+    def _submit(self, timeout: float) -> None:
         gateway, channel = self._network.gateway, self._network.channel
         request = gateway_pb2.SubmitRequest(
             transaction_id=self.txid, channel_id=channel, prepared_transaction=self._envelope
         )
-        gateway.repeat(
-            SubmitError,
-            gateway.deadlines.submit,
-            lambda left: gateway.call(SubmitError, "Submit", request, self.txid, left),
-        )
-        return Commit(self._network, self.txid, self.result)
+        gateway.repeat(SubmitError, timeout, lambda left: gateway.call(SubmitError, "Submit", request, self.txid, left))
 
 
 class Commit:
@@ -587,15 +591,23 @@ class Commit:
         Its id.
     result : bytes
         What the chaincode returned when it was endorsed; it counts only if the transaction becomes valid.
+    submit : callable, optional
+        Submits the same envelope again, within so many seconds.
     """
 
-    def __init__(self, network: Network, txid: str, result: bytes) -> None:
+    def __init__(
+        self, network: Network, txid: str, result: bytes, submit: Callable[[float], None] | None = None
+    ) -> None:
         self._network = network
         self.txid = txid
         self.result = result
+        self._submit = submit
 
     def status(self, timeout: float | None = None) -> Status:
         """Wait until the transaction is in a block and say what became of it.
+
+        That an orderer took it is no promise: when it dies, what it has not yet shared with the others is lost. So the
+        same envelope is submitted again from time to time, where it is at hand. Of two copies the first counts.
 
         Parameters
         ----------
@@ -612,9 +624,21 @@ class Commit:
             transaction_id=self.txid, channel_id=channel, identity=gateway.identity.creator
         ).SerializeToString()
         signed = gateway_pb2.SignedCommitStatusRequest(request=request, signature=gateway.identity.sign(request))
-        answer = gateway.repeat(
-            CommitStatusError,
-            timeout or gateway.deadlines.commit_status,
-            lambda left: gateway.call(CommitStatusError, "CommitStatus", signed, self.txid, left),
-        )
+        patience = gateway.deadlines.resubmit
+
+        def attempt(left: float) -> Any:
+            nonlocal patience
+            end = time.monotonic() + left
+            while self._submit is not None and (left := end - time.monotonic()) > patience:
+                try:
+                    return gateway.call(CommitStatusError, "CommitStatus", signed, self.txid, patience)
+                except CommitStatusError as error:
+                    if error.code != "BEFL-G-003":
+                        raise
+                with suppress(SubmitError):  # the first copy may be ordered all the same
+                    self._submit(patience)
+                patience *= 2
+            return gateway.call(CommitStatusError, "CommitStatus", signed, self.txid, left)
+
+        answer = gateway.repeat(CommitStatusError, timeout or gateway.deadlines.commit_status, attempt)
         return Status(self.txid, int(answer.block_number), transaction_pb2.TxValidationCode.Name(answer.result))

@@ -242,6 +242,24 @@ def test_no_new_proposal_after_submit(gateway, contract, fake):
     assert caught.value.txid == fake.calls[0][1]
 
 
+def test_what_an_orderer_took_and_lost_is_submitted_again(gateway, contract, fake):
+    """The same envelope, less and less often; and the time is over when it is over."""
+    quick(gateway, resubmit=0.2)
+    fake.script["CommitStatus"].extend([Slow(), Slow()])
+    fake.script["Submit"].extend([None, Failure("ABORTED", "the orderer does not take it"), None])
+    done = contract.submit("F")
+    assert done.block == 7
+    assert fake.steps() == ["Endorse", *["Submit", "CommitStatus"] * 3]
+    assert len(set(fake.envelopes)) == 1
+    quick(gateway, resubmit=0.2, commit_status=0.5)
+    fake.script["CommitStatus"].extend([Slow()] * 3)
+    start = time.monotonic()
+    with pytest.raises(CommitStatusError, match="BEFL-G-003"):
+        contract.submit("F")
+    fake.released.set()
+    assert 0.5 <= time.monotonic() - start < 2
+
+
 def test_a_refusal_of_the_chaincode_keeps_code_message_and_hint(contract, fake):
     fake.script["Endorse"].append(Failure("ABORTED", "see details", ("AlphaMSP", REFUSAL)))
     with pytest.raises(BeflError) as caught:
