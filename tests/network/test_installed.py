@@ -108,7 +108,7 @@ def test_simulate(home, tmp_path):
     befl = home / "bin/befl"
     run(befl, "init", "first", cwd=tmp_path)
     assert "model in run/model" in run(befl, "simulate", "first/TASK.toml", "--output", "run", cwd=tmp_path)
-    assert "readmitted" in run(befl, "predict", "run/model", "first/data/north.csv", "--app", "first/app", cwd=tmp_path)
+    assert "predicted" in run(befl, "predict", "run/model", "first/data/north.csv", "--app", "first/app", cwd=tmp_path)
 
 
 def test_the_demo(home, unpacked, tmp_path):
