@@ -17,7 +17,14 @@ from befl.rules.errors import CODES
 from .hospitals import AGENT, BEFL, table, task_toml
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
-TYPED = ("identities.md", "decide-together.md", "monitor.md", "troubleshoot.md", "fabric-programs.md")
+TYPED = (
+    "identities.md",
+    "decide-together.md",
+    "monitor.md",
+    "who-did-what.md",
+    "troubleshoot.md",
+    "fabric-programs.md",
+)
 SAYS = {
     "befl network status": r"the same block at every peer, leader org[12]",
     "befl network logs --lines 5": r"org2/orderer \| ",
@@ -38,6 +45,10 @@ SAYS = {
     "befl member assign": r"assigned, approved by Org1MSP, Org2MSP",
     "befl parameters show": r"# version 0 \(the defaults\)",
     "befl parameters assign": r"version 1 is in force, approved by Org1MSP, Org2MSP",
+    "befl audit query --as org1/examiner\n": r"^0:0 .* config .*VALID",
+    "--kind Register": r"Org2MSP +admin +MemberContract:Register .*VALID",
+    "--limit 2": r"There are more: --after \d+:\d+",
+    "transactions.csv": r"^block,index,time_ms,msp_id,identity,transaction",
     "befl doctor": r"installation: Python",
     "befl doctor --as org1": r"network: certificates",
     "--config agent/AGENT.toml": r"agent: ledger",

@@ -37,6 +37,7 @@ TYPED = {
     "docs/how-to/simulate.md": "tests/unit/client/test_pages.py::test_a_page",
     "docs/how-to/troubleshoot.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
     "docs/how-to/upgrade-chaincode.md": "tests/network/test_lifecycle.py::test_an_upgrade_while_a_task_runs",
+    "docs/how-to/who-did-what.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
     "docs/how-to/write-an-app.md": "tests/unit/client/test_pages.py::test_a_page",
     "docs/tutorials/your-consortium.md": "tests/network/test_tutorial.py::test_the_tutorial",
 }
