@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import stat
 
@@ -34,6 +35,26 @@ def test_what_was_written_is_read_again(tmp_path):
     assert list(source.from_files([tmp_path / "a"])) == blocks
     source.write_file(tmp_path / "c", source.from_files([tmp_path / "a"]))
     assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
+
+
+@pytest.mark.parametrize(("first", "numbers"), [(0, [0, 1, 2]), (2, [2]), (3, []), (9, [])])
+@pytest.mark.parametrize("private", [True, False])
+def test_a_peers_blocks_from_where_one_likes(first, numbers, private):
+    class Peer:
+        """What a gateway's network offers, with three blocks."""
+
+        def height(self):
+            return 3
+
+        @contextlib.contextmanager
+        def block_events(self, start, *, kind):
+            assert kind == ("private" if private else "full")
+            messages = [source._message(made(number)) for number in range(start, 99)]  # it would wait for more
+            yield iter(messages if private else [message.block for message in messages])
+
+    found = list(source.from_peer(Peer(), first, private=private))
+    assert [block.number for block in found] == numbers
+    assert all((block.transactions[0].private_set is not None) == private for block in found)
 
 
 def test_a_file_that_is_there_is_kept(tmp_path):
