@@ -23,6 +23,7 @@ from befl.rules.parameters import Parameters
 from befl.rules.reader import Mapped, Table
 from befl.rules.registry import Versions
 from befl.rules.spec import Column, TaskSpec
+from befl.training.app import AppManifest
 
 if TYPE_CHECKING:
     from sphinx.application import Sphinx
@@ -253,6 +254,11 @@ PAGES = {
         "What one institution's agent uses and what its operator agrees to. Relative paths are relative to the file. "
         "Unknown keys are errors.",
         AgentConfig,
+    ),
+    "app": lambda: tables(
+        "app.toml",
+        "What stands beside an app's `app.py`. Unknown keys are errors; a folder without this file is no app.",
+        AppManifest,
     ),
     "parameters": lambda: tables(
         "parameters.toml",
