@@ -75,7 +75,7 @@ def _genesis(block: Block, report: Report) -> Configuration:
         if len(block.transactions) != 1 or block.transactions[0].kind != "config":
             raise InvalidConfigurationError("it is not one configuration transaction")
         [transaction] = block.transactions
-        return configuration.first(transaction.channel, block.number, transaction.payload)
+        return configuration.first(transaction.channel, transaction.payload)
     except InvalidConfigurationError as error:
         raise BeflError(
             "BEFL-G-035",
@@ -92,6 +92,8 @@ class _Chain:
     validator: Validator = field(init=False)
     secrets: private.Delivered = field(init=False)
     commit_hash: bytes = b""
+    configured: int = 0
+    """The last block with a configuration."""
 
     def __post_init__(self) -> None:
         self.validator = Validator(self.report)
@@ -156,10 +158,11 @@ class _Chain:
         if self.report.looks("orderer") and not self.configuration.satisfied(BLOCK_VALIDATION, signers):
             names = " and ".join(map(str, signers)) or "nobody whom the channel knows"
             self._find("orderer", block, f"it is signed by {names}, and the BlockValidation policy wants others")
-        config = any(each.kind == "config" for each in block.transactions)
-        right = block.number if config else self.configuration.number
-        if self.report.looks("last_configuration") and last != right:
-            self._find("last_configuration", block, f"it names block {last}, and block {right} holds the configuration")
+        if any(each.kind == "config" for each in block.transactions):
+            self.configured = block.number
+        if self.report.looks("last_configuration") and last != self.configured:
+            message = f"it names block {last}, and block {self.configured} holds the configuration"
+            self._find("last_configuration", block, message)
 
     def _signatures(self, signed: Any, header: bytes) -> Iterator[Signed]:
         """Return a block's signatures; one may name its orderer by number (``protoutil.BlockSignatureVerifier``)."""
@@ -197,9 +200,9 @@ class _Chain:
                 continue
             try:
                 if self.report.looks("configuration"):
-                    following = configuration.follow(self.configuration, block.number, transaction.payload)
+                    following = configuration.follow(self.configuration, transaction.payload)
                 else:
-                    following = configuration.first(self.configuration.channel, block.number, transaction.payload)
+                    following = configuration.first(self.configuration.channel, transaction.payload)
             except InvalidConfigurationError as error:
                 judged[index] = Judgement(
                     Code.INVALID_CONFIG_TRANSACTION, "configuration", f"the configuration is refused: {error}"

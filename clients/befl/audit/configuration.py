@@ -54,8 +54,6 @@ class Configuration:
     ----------
     channel : str
         The channel.
-    number : int
-        The block that holds it.
     config : common.Config
         Fabric's message.
 
@@ -65,9 +63,8 @@ class Configuration:
         When it is none.
     """
 
-    def __init__(self, channel: str, number: int, config: Any) -> None:
+    def __init__(self, channel: str, config: Any) -> None:
         self.channel = channel
-        self.number = number
         self.sequence = int(config.sequence)
         self.root = config.channel_group
         self._msps = dict(_msps(self.root))
@@ -110,7 +107,7 @@ class Configuration:
         return tuple(found.values())
 
     def satisfied(self, path: str, signers: Sequence[Identity]) -> bool:
-        """Whether signers satisfy a policy of the channel, for example ``/Channel/Writers``; nobody satisfies a missing one."""
+        """Whether signers satisfy a policy of the channel, such as ``/Channel/Writers``; a missing one nobody does."""
         names = path.strip("/").split("/")
         return names[0] == _ROOT and _satisfied(self.root, names[1:], signers)
 
@@ -151,7 +148,7 @@ class Configuration:
         return self._msps[message.mspid].identity(message.id_bytes)
 
 
-def first(channel: str, number: int, payload: bytes) -> Configuration:
+def first(channel: str, payload: bytes) -> Configuration:
     """Return the configuration that a configuration transaction holds, believing it: the trust root.
 
     Raises
@@ -159,18 +156,16 @@ def first(channel: str, number: int, payload: bytes) -> Configuration:
     InvalidConfigurationError
         When there is none.
     """
-    return Configuration(channel, number, _envelope(payload).config)
+    return Configuration(channel, _envelope(payload).config)
 
 
-def follow(before: Configuration, number: int, payload: bytes) -> Configuration:
+def follow(before: Configuration, payload: bytes) -> Configuration:
     """Return the next configuration, if it is one.
 
     Parameters
     ----------
     before : Configuration
         The one in force.
-    number : int
-        The block that holds the next one.
     payload : bytes
         What the configuration transaction's envelope holds.
 
@@ -185,7 +180,7 @@ def follow(before: Configuration, number: int, payload: bytes) -> Configuration:
     update = _read(configtx_pb2.ConfigUpdateEnvelope, _payload(envelope.last_update.payload).data)
     if _updated(before, update) != envelope.config.channel_group:
         raise InvalidConfigurationError("it is not what its update makes of the one before")
-    return Configuration(before.channel, number, envelope.config)
+    return Configuration(before.channel, envelope.config)
 
 
 def signature_policy(policy: Any, signers: Sequence[Identity]) -> bool:

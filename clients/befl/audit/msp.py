@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -18,6 +19,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
+from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fabric_protos.msp import identities_pb2, msp_config_pb2, msp_principal_pb2
 from google.protobuf.message import DecodeError
@@ -28,6 +30,7 @@ _Role: Final = msp_principal_pb2.MSPRole
 _Principal: Final = msp_principal_pb2.MSPPrincipal
 _SECOND: Final = dt.timedelta(seconds=1)
 _UNREADABLE: Final = (
+    CryptographyDeprecationWarning,
     ValueError,
     TypeError,
     UnsupportedAlgorithm,
@@ -142,13 +145,13 @@ class Msp:
     def __init__(self, definition: bytes) -> None:
         try:
             config = msp_config_pb2.FabricMSPConfig.FromString(msp_config_pb2.MSPConfig.FromString(definition).config)
-            self._roots = [x509.load_pem_x509_certificate(pem) for pem in config.root_certs]
-            self._intermediates = [x509.load_pem_x509_certificate(pem) for pem in config.intermediate_certs]
-            self._admins = [x509.load_pem_x509_certificate(pem) for pem in config.admins]
+            self._roots = [_certificate(pem) for pem in config.root_certs]
+            self._intermediates = [_certificate(pem) for pem in config.intermediate_certs]
+            self._admins = [_certificate(pem) for pem in config.admins]
             self._revocations = [x509.load_pem_x509_crl(pem) for pem in config.revocation_list]
             self._roles = _node_ous(config.fabric_node_ous)
             self._wanted = [
-                (each.organizational_unit_identifier, x509.load_pem_x509_certificate(each.certificate))
+                (each.organizational_unit_identifier, _certificate(each.certificate))
                 for each in config.organizational_unit_identifiers
             ]
             self._above = {chain[1] for chain in map(self._chain, self._intermediates)}
@@ -165,7 +168,7 @@ class Msp:
             When it is not this institution's, or revoked, or has no role that is told apart.
         """
         try:
-            certificate = x509.load_pem_x509_certificate(pem)
+            certificate = _certificate(pem)
             if _is_authority(certificate):
                 raise InvalidIdentityError("the certificate is a certificate authority's")
             chain = self._chain(certificate)
@@ -230,9 +233,16 @@ def _node_ous(config: Any) -> list[tuple[str, int, x509.Certificate | None]]:
     for name in ("client", "peer", "admin", "orderer"):
         if config.HasField(f"{name}_ou_identifier"):
             unit, role = getattr(config, f"{name}_ou_identifier"), _Role.MSPRoleType.Value(name.upper())
-            issuer = x509.load_pem_x509_certificate(unit.certificate) if unit.certificate else None
+            issuer = _certificate(unit.certificate) if unit.certificate else None
             found.append((unit.organizational_unit_identifier, role, issuer))
     return found
+
+
+def _certificate(pem: bytes) -> x509.Certificate:
+    """Read a certificate; one that cryptography has to warn of is none, for no institution's CA issues such."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return x509.load_pem_x509_certificate(pem)
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -270,7 +280,7 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, at: dt.date
 
 def _same(serialized: Any, identity: Identity) -> bool:
     try:
-        other = x509.load_pem_x509_certificate(serialized.id_bytes)
+        other = _certificate(serialized.id_bytes)
     except _UNREADABLE:
         return False
     return serialized.mspid == identity.msp_id and other == identity.certificate

@@ -183,7 +183,7 @@ class _Needed:
                 own = True
             else:
                 return f"the policy of {shown} wants more than {self._names()}"
-        for collection in sorted(collections) if keys and (own or collections) else [""]:
+        for collection in sorted(collections) if own or collections else [""]:
             policy = (
                 self.definition.collection_policy(collection, self.configuration)
                 if collection
