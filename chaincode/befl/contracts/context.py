@@ -35,7 +35,8 @@ class Transaction:
         The value of ``befl.role`` that the caller's certificate must have; None for queries, open to every identity
         of the channel.
     transient : tuple of str
-        Names of what must travel beside the arguments and in no block.
+        Names of what must travel beside the arguments and in no block. A contract that takes one such value puts it
+        as it came into the transaction's one private write: there an audit finds it again.
     """
 
     run: Callable[..., bytes]

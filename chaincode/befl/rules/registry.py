@@ -38,6 +38,10 @@ class Versions(Generic[T]):
         numbers = [int(version.split("/")[1]) for version in self._rules if version.split("/")[0] == name]
         return f"{name}/{max(numbers)}"
 
+    def __contains__(self, version: object) -> bool:
+        """Say whether this release has a version."""
+        return version in self._rules
+
     def __getitem__(self, version: str) -> T:
         """Return the rule of a version.
 

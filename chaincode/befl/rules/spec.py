@@ -5,7 +5,7 @@ One dataclass a table of ``TASK.toml``; the reference page is made from them.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass, fields
 from decimal import Decimal
 from math import prod
@@ -371,6 +371,20 @@ class TaskSpec:
             "metrics": METRICS.newest(self.data.metrics),
             **({"statistics": statistics.VERSION} if self.data.pooled else {}),
         }
+
+
+def unknown_rules(rules: Mapping[str, str]) -> list[str]:
+    """Name those of a task's rules, as its record fixed them, that this release does not have."""
+    tables: Mapping[str, Container[str]] = {
+        "task": (VERSION,),
+        "mode": modes.MODES,
+        "aggregation": aggregation.RULES,
+        "scheme": schemes.SCHEMES,
+        "draw": ("draw/1",),
+        "metrics": METRICS,
+        "statistics": (statistics.VERSION,),
+    }
+    return sorted(version for kind, version in rules.items() if version not in tables.get(kind, ()))
 
 
 def from_toml(data: bytes, what: str = "TASK.toml") -> TaskSpec:

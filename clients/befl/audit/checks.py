@@ -31,5 +31,16 @@ CHECKS: Final = MappingProxyType(
         "flags": "A transaction that Fabric calls invalid is invalid, by the code it gives",
         "private_data": "Private data is what the hashes in the block name",
         "commit_hash": "The peer's running hash over what it wrote is what follows from the blocks",
+        # --- what befl's contracts did ---
+        "own_state": "Nothing but befl's chaincode has written befl's state, and that no other",
+        "accepted": "The contract accepts what was accepted, run again on the state as it stood",
+        "answer": "The contract answers and announces what the endorsers signed",
+        "read_set": "The contract reads what the endorsers signed that they read",
+        "write_set": "The contract writes what was written, to the byte",
+        # --- the task ---
+        "lineage": "Each model follows from the one before and the round's updates, from the initial to the final one",
+        "model": "The final model's files follow from the last integer model and the records",
+        "folder": "The model folder is the one that the ledger registered",
+        "peers": "Every institution's peer has these blocks",
     }
 )

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from befl.contracts.stub import Creator
-from befl.ledger.channel import befl_ledger
+from befl.contracts.context import number_key
+from befl.contracts.stub import Creator, create_composite_key, split_composite_key
+from befl.ledger.channel import befl_ledger, transient_names
 from befl.ledger.identities import make_creator
 from befl.ledger.memory import (
     Block,
@@ -14,7 +15,7 @@ from befl.ledger.memory import (
     Transaction,
     ValidationCode,
 )
-from befl.ledger.rwset import RangeRead, ReadSet, Version, WriteSet
+from befl.ledger.rwset import RangeRead, ReadSet, Version, WriteSet, digest
 
 __all__ = [
     "Block",
@@ -30,5 +31,10 @@ __all__ = [
     "Version",
     "WriteSet",
     "befl_ledger",
+    "create_composite_key",
+    "digest",
     "make_creator",
+    "number_key",
+    "split_composite_key",
+    "transient_names",
 ]

@@ -40,12 +40,15 @@ class RangeRead(NamedTuple):
         Whether the range was read to its end.
     reads : tuple of (str, Version)
         The keys found, in order.
+    summary : str
+        Instead of many reads: the hash that Fabric records, in a form of its own.
     """
 
     start: str
     end: str
     exhausted: bool
     reads: tuple[tuple[str, Version], ...]
+    summary: str = ""
 
 
 def digest(text: str | bytes) -> str:
@@ -77,7 +80,9 @@ class ReadSet:
             {
                 "private": {name: _pairs(keys) for name, keys in self.private.items()},
                 "public": _pairs(self.public),
-                "ranges": [[entry.start, entry.end, entry.exhausted, entry.reads] for entry in self.ranges],
+                "ranges": [
+                    [entry.start, entry.end, entry.exhausted, entry.summary or entry.reads] for entry in self.ranges
+                ],
             }
         )
 

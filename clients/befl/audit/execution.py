@@ -1,0 +1,314 @@
+"""Every transaction of befl's chaincode, run again on the state as it stood, and compared with what was signed.
+
+Fabric calls a transaction valid when nothing that it read has changed since, neither before its block nor within it.
+So the state at the beginning of its block is the one it read: there its contract is run, by the ledger in memory, and
+must accept it, read and write the same bytes and return the same. Then the state is brought forward by what was
+recorded, so that one false transaction is one finding. Transactions that did not count are not run: they changed
+nothing, and the state that they read has gone by.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
+from fabric_protos.msp import identities_pb2
+
+from befl.audit.block import Transaction
+from befl.audit.report import Report
+from befl.ledger import (
+    Creator,
+    Endorsed,
+    MemoryLedger,
+    RangeRead,
+    ReadSet,
+    Version,
+    WriteSet,
+    befl_ledger,
+    digest,
+    transient_names,
+)
+from befl.rules.errors import BeflError
+
+_DEGREE: Final = 50
+"""Of the tree of hashes that Fabric records instead of the reads of a longer range (``query_executor.go``)."""
+_POLICY: Final = "VALIDATION_PARAMETER"
+_MISSING: Final = "BEFL-G-010"
+_NO_RULE: Final = "BEFL-T-001"
+_SHOWN: Final = 60
+
+T = TypeVar("T")
+PrivateKey = tuple[str, str]
+"""Collection, and SHA-256 (hex) of a key."""
+
+
+class Execution:
+    """The state of befl's chaincode, block by block.
+
+    Parameters
+    ----------
+    report : Report
+        Takes the findings.
+    chaincode : str
+        The chaincode's name on the channel.
+
+    Attributes
+    ----------
+    ledger : MemoryLedger
+        The state after the last block.
+    """
+
+    def __init__(self, report: Report, chaincode: str = "befl") -> None:
+        self._report = report
+        self._chaincode = chaincode
+        self.ledger: MemoryLedger = befl_ledger()
+        self._written: dict[str, tuple[int, str]] = {}
+        self._absent: set[PrivateKey] = set()
+        self._purged: dict[PrivateKey, tuple[int, str]] = {}
+        self._unread: list[tuple[Transaction, str, set[PrivateKey]]] = []
+
+    def block(self, number: int, transactions: Iterable[Transaction]) -> None:
+        """Run the valid transactions of one block, and bring the state forward by what they wrote."""
+        written = []
+        for transaction in transactions:
+            for space in transaction.read_write_set.ns_rwset if transaction.read_write_set else ():
+                if space.namespace == self._chaincode:
+                    written.append((transaction, self._one(transaction, space)))
+                elif transaction.chaincode == self._chaincode:
+                    self._only_reads(transaction, space)
+        for transaction, writes in written:
+            try:
+                place = Version(number, transaction.index)
+                self.ledger.write(writes, place, transaction.txid, transaction.timestamp)
+            except BeflError as error:
+                self._report.find("own_state", number, transaction.txid, error.message)
+                continue
+            self._note(transaction, writes)
+
+    def end(self) -> None:
+        """Say of each transaction that could not be run what was missing and who purged it."""
+        for transaction, what, keys in self._unread:
+            self._report.cannot(
+                f"{what} in transaction {transaction.txid[:16]}, block {transaction.block}", self.why(keys)
+            )
+
+    def place(self, key: str) -> tuple[int, str]:
+        """Return block and transaction that wrote a public key last; 0 and nothing when none did."""
+        return self._written.get(key, (0, ""))
+
+    def why(self, keys: Iterable[PrivateKey]) -> str:
+        """Say why private values are not at hand: purged, and by which transaction, or not given by the peer."""
+        purged = sorted({self._purged[key] for key in keys if key in self._purged})
+        if not purged:
+            return "the peer gave no private data of it: this institution may not read it, or has lost it"
+        return "; ".join(f"purged by transaction {txid[:16]} in block {block}" for block, txid in purged)
+
+    def _note(self, transaction: Transaction, writes: WriteSet) -> None:
+        place = (transaction.block, transaction.txid)
+        self._written.update(dict.fromkeys(writes.public, place))
+        for collection, entries in writes.private.items():
+            self._absent.difference_update((collection, digest(key)) for key in entries)
+        for collection, hashes in writes.hashed.items():
+            self._absent.update((collection, hashed) for hashed, value in hashes.items() if value is not None)
+        for collection, purged in writes.purged.items():
+            self._purged.update(dict.fromkeys(((collection, hashed) for hashed in purged), place))
+
+    def _only_reads(self, transaction: Transaction, space: Any) -> None:
+        """Refuse writes of befl's transaction elsewhere; Fabric itself has each read the chaincode's definition."""
+        found = kv_rwset_pb2.KVRWSet.FromString(space.rwset)
+        if self._report.looks("own_state") and (found.writes or found.metadata_writes or space.collection_hashed_rwset):
+            what = f"{transaction.function} writes the state of chaincode {space.namespace}"
+            self._report.find("own_state", transaction.block, transaction.txid, what)
+
+    def _one(self, transaction: Transaction, space: Any) -> WriteSet:
+        """Compare one transaction and return what it wrote."""
+        report, block, txid = self._report, transaction.block, transaction.txid
+        private = transaction.private if transaction.chaincode == self._chaincode else {}
+        reads, writes, odd = _sets(space, private)
+        if report.looks("own_state"):
+            if transaction.chaincode != self._chaincode and (writes or odd):
+                report.find("own_state", block, txid, f"chaincode {transaction.chaincode} writes befl's state")
+            for each in odd:
+                report.find("own_state", block, txid, f"{transaction.function} {each}, which no contract does")
+        if transaction.chaincode == self._chaincode:
+            endorsed = self._run(transaction, reads, writes)
+            if endorsed is not None:
+                self._compare(transaction, endorsed, reads, writes)
+        return writes
+
+    def _run(self, transaction: Transaction, reads: ReadSet, writes: WriteSet) -> Endorsed | None:
+        """Run the contract; None when that cannot be, or it refuses."""
+        names = transient_names(transaction.function)
+        missing = {(name, key) for name, keys in reads.private.items() for key in keys} & self._absent
+        if names:
+            missing |= {(name, key) for name, keys in writes.hashed.items() for key in keys}
+        if missing:
+            self._unread.append((transaction, transaction.function, missing))
+            return None
+        values = [value for entries in writes.private.values() for value in entries.values() if value is not None]
+        transient = dict(zip(names, values, strict=False)) if len(values) == 1 else {}
+        if not self._report.looks("accepted"):
+            return None
+        try:
+            creator = identities_pb2.SerializedIdentity.FromString(transaction.creator)
+            return self.ledger.endorse(
+                Creator(creator.mspid, creator.id_bytes),
+                transaction.function,
+                *transaction.args,
+                transient=transient,
+                timestamp=transaction.timestamp,
+                txid=transaction.txid,
+            )
+        except BeflError as error:
+            if error.code == _NO_RULE:
+                self._report.cannot(f"transactions by rules of another release ({transaction.function})", error.message)
+                return None
+            why = f"{transaction.function} is refused: {error.code}: {error.message}"
+        except Exception as error:  # noqa: BLE001  # a false record may break a contract anywhere: that is a finding
+            why = f"{transaction.function} breaks on the state as it stood: {type(error).__name__}: {error}"
+        self._report.find("accepted", transaction.block, transaction.txid, why)
+        return None
+
+    def _compare(self, transaction: Transaction, made: Endorsed, reads: ReadSet, writes: WriteSet) -> None:
+        """Hold what the contract did against what was signed."""
+        name = transaction.function
+        signed = (transaction.response_status, transaction.result, transaction.event)
+        if signed != (200, made.result, made.event):
+            self._differs("answer", transaction, f"{name} returns or announces something else")
+        else:
+            self._report.looks("answer")
+        summarised = ReadSet(made.reads.public, [_as_recorded(each) for each in made.reads.ranges], made.reads.private)
+        for check, recorded, again in (
+            ("read_set", reads.canonical(), summarised.canonical()),
+            ("write_set", writes.canonical(), made.write_set),
+        ):
+            if recorded == again:
+                self._report.looks(check)
+            else:
+                self._differs(check, transaction, f"{name}: {_difference(json.loads(recorded), json.loads(again))}")
+
+    def _differs(self, check: str, transaction: Transaction, message: str) -> None:
+        if self._report.looks(check):
+            self._report.find(check, transaction.block, transaction.txid, message)
+
+
+# --- from Fabric's form -------------------------------------------------------------------------------------------
+
+
+def _sets(space: Any, private: Mapping[str, Any]) -> tuple[ReadSet, WriteSet, list[str]]:
+    """Read a namespace's part of a read-write set, with the private writes that came along; and what is odd in it."""
+    found = kv_rwset_pb2.KVRWSet.FromString(space.rwset)
+    reads = ReadSet(
+        {each.key: _version(each) for each in found.reads}, [_range(each) for each in found.range_queries_info]
+    )
+    writes = WriteSet({each.key: None if each.is_delete else each.value for each in found.writes})
+    odd = [f"sets the policy of key {shown(each.key)}" for each in found.metadata_writes]
+    for collection in space.collection_hashed_rwset:
+        name, hashed = collection.collection_name, kv_rwset_pb2.HashedRWSet.FromString(collection.hashed_rwset)
+        odd += [f"sets the policy of a key in collection {name}" for _ in hashed.metadata_writes]
+        if hashed.hashed_reads:
+            reads.private[name] = {each.key_hash.hex(): _version(each) for each in hashed.hashed_reads}
+        if not hashed.hashed_writes:
+            continue
+        plain = {digest(each.key): each for each in private[name].writes} if name in private else {}
+        known, unknown = {}, {}
+        for each in hashed.hashed_writes:
+            key, value = each.key_hash.hex(), None if each.is_delete else each.value_hash.hex()
+            if key in plain and value in (None, digest(plain[key].value)):
+                known[plain[key].key] = None if value is None else plain[key].value
+            else:
+                unknown[key] = value
+        writes.private |= {name: known} if known else {}
+        writes.hashed |= {name: unknown} if unknown else {}
+        if purged := {each.key_hash.hex() for each in hashed.hashed_writes if each.is_purge}:
+            writes.purged[name] = purged
+    return reads, writes, odd
+
+
+def _version(read: Any) -> Version | None:
+    return Version(read.version.block_num, read.version.tx_num) if read.HasField("version") else None
+
+
+def _range(query: Any) -> RangeRead:
+    reads = tuple((each.key, _version(each) or Version(0, 0)) for each in query.raw_reads.kv_reads)
+    merkle = query.reads_merkle_hashes
+    summary = _summary(merkle.max_degree, merkle.max_level, merkle.max_level_hashes) if merkle.max_level else ""
+    return RangeRead(query.start_key, query.end_key, query.itr_exhausted, reads, summary)
+
+
+def _summary(degree: int, level: int, hashes: Sequence[bytes]) -> str:
+    return f"{degree} {level} {' '.join(each.hex() for each in hashes)}"
+
+
+def _as_recorded(entry: RangeRead) -> RangeRead:
+    """Return a range as Fabric records it: the reads, or of many a tree of hashes (``query_results_helper.go``)."""
+    if len(entry.reads) <= _DEGREE:
+        return entry
+    level, width = 1, _DEGREE + 1
+    hashes = [
+        hashlib.sha256(_reads_bytes(entry.reads[start : start + width])).digest()
+        for start in range(0, len(entry.reads), width)
+    ]
+    while len(hashes) > _DEGREE:
+        hashes = [
+            hashlib.sha256(b"".join(hashes[start : start + width])).digest()
+            if start + 1 < len(hashes)
+            else hashes[start]
+            for start in range(0, len(hashes), width)
+        ]
+        level += 1
+    return RangeRead(entry.start, entry.end, entry.exhausted, (), _summary(_DEGREE, level, hashes))
+
+
+def _parts(items: Sequence[T]) -> list[Sequence[T]]:
+    return [items[start : start + _DEGREE + 1] for start in range(0, len(items), _DEGREE + 1)]
+
+
+def _reads_bytes(reads: Sequence[tuple[str, Version]]) -> bytes:
+    listed = [
+        kv_rwset_pb2.KVRead(key=key, version=kv_rwset_pb2.Version(block_num=place.block, tx_num=place.transaction))
+        for key, place in reads
+    ]
+    return bytes(kv_rwset_pb2.QueryReads(kv_reads=listed).SerializeToString())
+
+
+# --- in words -----------------------------------------------------------------------------------------------------
+
+
+def shown(key: str) -> str:
+    """Show a key as people read it: the parts of a composite one with strokes between them."""
+    return "/".join(key.strip("\0").split("\0"))
+
+
+def _difference(recorded: Mapping[str, Any], again: Mapping[str, Any]) -> str:
+    """Name the first thing in which two sets in canonical form differ."""
+    for part in sorted({*recorded, *again}):
+        old, new = recorded.get(part, []), again.get(part, [])
+        if part in ("public", "metadata"):
+            old, new = dict(old), dict(new)
+            for key in sorted({*old, *new}):
+                if old.get(key, "") != new.get(key, ""):
+                    return f"{shown(key)}: {_values(old.get(key, ''), new.get(key, ''))}"
+        elif old != new:
+            what = {"ranges": "the ranges read", "purged": "what is purged"}.get(part, "hashes of private data")
+            return f"{what} differ: recorded {_short(old)}, its contract makes {_short(new)}"
+    return "the encoding differs"
+
+
+def _values(old: Any, new: Any) -> str:
+    """Say how a key's two values differ, by fields where both are records."""
+    try:
+        one, two = json.loads(bytes.fromhex(old)), json.loads(bytes.fromhex(new))
+        fields = [name for name in sorted({*one, *two}) if one.get(name) != two.get(name)]
+        listed = (f"{name} is {_short(one.get(name))}, by its contract {_short(two.get(name))}" for name in fields)
+        return "; ".join(listed)
+    except (ValueError, TypeError, AttributeError):
+        return f"recorded {_short(old)}, by its contract {_short(new)}"
+
+
+def _short(value: Any) -> str:
+    text = "absent" if value == "" else json.dumps(value)
+    return text if len(text) <= _SHOWN else f"{text[:_SHOWN]}..."
