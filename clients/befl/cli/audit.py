@@ -1,4 +1,4 @@
-"""``befl audit``: the ledger, looked at afterwards."""
+"""``befl audit``: the ledger, looked at afterwards: query, replay, export."""
 
 from __future__ import annotations
 
@@ -6,19 +6,21 @@ import csv
 import dataclasses
 import datetime as dt
 import io
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import connected, emit, moment, table
+from befl.cli.common import connected, emit, format_option, moment, table
 
 if TYPE_CHECKING:
-    from befl.client import Client, Page
+    from befl.client import Client, Page, Replay
 
 
 @click.group()
 def audit() -> None:
-    """See what happened on the ledger. Any identity of the channel may: that of an auditor suffices."""
+    """See what happened on the ledger, and check all of it. Any identity of the channel may: that of an auditor suffices."""
 
 
 def time(value: str) -> int:
@@ -57,6 +59,88 @@ def query(client: Client, form: str, **wanted: Any) -> None:
         click.echo(_csv(page), nl=False)
         return
     emit(page, form, _text)
+
+
+@audit.command()
+@click.argument("task")
+@click.option(
+    "--blocks",
+    "files",
+    type=click.Path(path_type=Path, dir_okay=False),
+    multiple=True,
+    metavar="FILE",
+    help="A recorded ledger instead of the peer's blocks; several are read one after another. Needs no network.",
+)
+@click.option(
+    "--model",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="A model folder: is it what the task made?",
+)
+@connected("agent", optional=True)
+@format_option
+def replay(client: Client | None, task: str, files: tuple[Path, ...], model: Path | None, form: str) -> None:
+    """Check the channel's blocks, run every transaction of befl again, and follow a task from its updates to its model.
+
+    Nobody is believed: neither peers nor orderers nor chaincode servers. What is taken for granted is the first block,
+    whose hash is printed. The last line is the verdict; exit status 0 for PASS, 1 for FAIL.
+
+    \b
+    Examples:
+      befl audit replay 5e1f0c2d9a3b4e87 --network network --as org1/auditor
+      befl audit replay 5e1f0c2d9a3b4e87 --blocks ledger.gz --model model-5e1f0c2d9a3b4e87
+    """  # noqa: D301  # click wants the character itself
+    from befl.client import replay_files
+
+    if client is not None:
+        made = client.audit.replay(task, files=files, model=model, progress=_progress)
+    elif files:
+        made = replay_files(task, files, model=model, progress=_progress)
+    else:
+        raise click.UsageError("Name a network or a profile, or recorded ledgers with --blocks.")
+    emit(made, form, _verdict)
+    if not made.passed:
+        sys.exit(1)
+
+
+@audit.command()
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@connected("agent")
+@format_option
+def export(client: Client, file: Path, form: str) -> None:
+    """Record the channel in a file: all blocks, with the private data that the institution may read.
+
+    Whoever has the file can replay it without a network. It holds what the private collections hold: keep it as private.
+    """
+    blocks = client.audit.export(file)
+    emit({"file": file, "blocks": blocks}, form, lambda made: f"{made['blocks']} blocks in {made['file']}")
+
+
+def _progress(blocks: int) -> None:
+    if blocks % 100 == 0:
+        click.echo(f"{blocks} blocks", err=True)
+
+
+def _verdict(made: Replay) -> str:
+    lines = [f"{made.blocks} blocks, {made.transactions} transactions: {made.genesis[:16]} to {made.newest[:16]}", ""]
+    for each in made.checks:
+        word = "FAIL" if each.findings else "ok" if each.looked else "-"
+        lines.append(f"{word:<4}  {each.looked:>6}  {each.name:<14}  {each.sentence}")
+    found = made.lineage
+    again = sum(step.recomputed for step in found.steps)
+    lines += [
+        "",
+        f"task {found.task} ({found.name}, {found.state}): {again} of {len(found.steps)} rounds computed again, "
+        f"from model {found.initial[:16]} to {found.final[:16] or 'none'}",
+    ]
+    lines += [f"  round {step.round}: {who} reported another model" for step in found.steps for who in step.dissent]
+    lines += ["", "Cannot be replayed:", *(f"  {gap.what}: {gap.why}" for gap in made.gaps)]
+    if made.findings:
+        lines += ["", "Findings:"]
+    for finding in made.findings:
+        where = f"block {finding.block}" + (f", transaction {finding.txid[:16]}" if finding.txid else "")
+        lines.append(f"  {finding.check}: {where}: {finding.message}")
+    return "\n".join([*lines, "", f"verdict: {made.verdict}"])
 
 
 def _text(page: Page) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from befl.agent.ledger import Receipt
 from befl.agent.start import serve as run_agent
 from befl.client.apps import App, Approval, Apps, approve_app, apps, find_app, pack_app, withdraw_app
-from befl.client.audit import Audit, Entry, Page
+from befl.client.audit import Audit, Entry, Page, Replay, replay_files
 from befl.client.connection import Client, connect, connect_operator
 from befl.client.data import ColumnReport, DataReport, check_data
 from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
@@ -40,6 +40,7 @@ __all__ = [
     "Page",
     "Published",
     "Receipt",
+    "Replay",
     "RoundSummary",
     "Simulation",
     "TaskSummary",
@@ -53,6 +54,7 @@ __all__ = [
     "find_app",
     "init",
     "pack_app",
+    "replay_files",
     "run_agent",
     "simulate",
     "verify_folder",

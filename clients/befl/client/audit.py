@@ -1,12 +1,19 @@
-"""What an auditor does: see what happened on the ledger."""
+"""What an auditor does: see what happened on the ledger, and check all of it."""
 
 from __future__ import annotations
 
-from befl.audit.query import Entry, Page, Query, query
-from befl.audit.source import from_peer
-from befl.gateway import Network
+from collections.abc import Callable, Iterable
+from pathlib import Path
 
-__all__ = ["Audit", "Entry", "Page"]
+from befl.audit.block import Block
+from befl.audit.peers import compare
+from befl.audit.query import Entry, Page, Query, query
+from befl.audit.replay import Replay, replay
+from befl.audit.source import from_files, from_peer, write_file
+from befl.gateway import Network, PeerAddress, Profile
+from befl.gateway.ask import PeerQuestions
+
+__all__ = ["Audit", "Entry", "Page", "Replay", "replay_files"]
 
 
 class Audit:
@@ -16,10 +23,19 @@ class Audit:
     ----------
     network : Network
         The channel.
+    chaincode : str
+        The name of befl's chaincode on it.
+    profile : Profile
+        Of the auditor's institution.
+    user : Path
+        The auditor's folder, with ``msp`` and ``tls``.
     """
 
-    def __init__(self, network: Network) -> None:
+    def __init__(self, network: Network, chaincode: str, profile: Profile, user: Path) -> None:
         self._network = network
+        self._chaincode = chaincode
+        self._profile = profile
+        self._user = user
 
     def query(
         self,
@@ -52,3 +68,76 @@ class Audit:
         """
         wanted = Query(task, msp_id, kind, since_ms, until_ms, limit, after)
         return query(from_peer(self._network, wanted.place[0], private=False), wanted)
+
+    def replay(
+        self,
+        task: str,
+        *,
+        files: Iterable[str | Path] = (),
+        model: str | Path | None = None,
+        progress: Callable[[int], None] = lambda _: None,
+    ) -> Replay:
+        """Check the whole channel, run every transaction of befl again, and follow one task from its data to its model.
+
+        Parameters
+        ----------
+        task : str
+            The task's id.
+        files : iterable of path
+            Recorded ledgers, one after another, instead of the blocks of the institution's own peer.
+        model : path, optional
+            A model folder that is said to be the task's.
+        progress : callable
+            Is told how many blocks have been looked at.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-T-007`` when there is no such task; ``BEFL-C-006`` and ``BEFL-G-035`` for files, ``BEFL-G-...`` for
+            peers, when there are no blocks to look at.
+        """
+        paths = [Path(each) for each in files]
+        return replay(
+            from_files(paths) if paths else from_peer(self._network),
+            task,
+            chaincode=self._chaincode,
+            folder=None if model is None else Path(model),
+            compare=lambda hashes, report: compare(hashes, self._ask, report),
+            progress=progress,
+        )
+
+    def export(self, path: str | Path) -> int:
+        """Record the channel's blocks with their private data in a new file; return how many they are.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-C-006`` when there is such a file, or it cannot be written.
+        """
+        count = 0
+
+        def counted() -> Iterable[Block]:
+            nonlocal count
+            for block in from_peer(self._network):
+                count += 1
+                yield block
+
+        write_file(Path(path), counted())
+        return count
+
+    def _ask(self, peer: PeerAddress | None) -> PeerQuestions:
+        return PeerQuestions(peer or self._profile.peers[0], self._user, self._profile.msp_id, self._network.channel)
+
+
+def replay_files(
+    task: str,
+    files: Iterable[str | Path],
+    *,
+    model: str | Path | None = None,
+    chaincode: str = "befl",
+    progress: Callable[[int], None] = lambda _: None,
+) -> Replay:
+    """Replay recorded ledgers without any network; as :meth:`Audit.replay`."""
+    blocks = from_files([Path(each) for each in files])
+    folder = None if model is None else Path(model)
+    return replay(blocks, task, chaincode=chaincode, folder=folder, progress=progress)

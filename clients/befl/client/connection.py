@@ -25,8 +25,10 @@ class Client:
     ----------
     gateway : Gateway
         The open gateway; closed with the client.
-    msp_id : str
-        The institution.
+    profile : Profile
+        Of the institution.
+    user : Path
+        The identity's folder, with ``msp`` and ``tls``.
     channel, chaincode : str
         Their names.
 
@@ -43,12 +45,14 @@ class Client:
     parameters : ConsortiumParameters
         Show, approve, assign.
     audit : Audit
-        Query.
+        Query, replay, export.
     """
 
-    def __init__(self, gateway: Gateway, msp_id: str, *, channel: str = "befl", chaincode: str = "befl") -> None:
+    def __init__(
+        self, gateway: Gateway, profile: Profile, user: Path, *, channel: str = "befl", chaincode: str = "befl"
+    ) -> None:
         self._gateway = gateway
-        self.msp_id = msp_id
+        self.msp_id = profile.msp_id
         self._network = gateway.network(channel)
         self._chaincode = chaincode
         self.ledger = Ledger(self._network.contract(chaincode))
@@ -57,7 +61,7 @@ class Client:
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
         self.parameters = ConsortiumParameters(self.ledger)
-        self.audit = Audit(self._network)
+        self.audit = Audit(self._network, chaincode, profile, user)
 
     def close(self) -> None:
         """Close the connection."""
@@ -107,7 +111,7 @@ def connect(
             raise BeflError("BEFL-C-009", "neither a network folder nor a profile with a user folder is given")
         profile, user = _find(Path(network), identity, name)
     read = Profile.load(Path(profile))
-    return Client(open_gateway(read, Path(user)), read.msp_id, channel=channel, chaincode=chaincode)
+    return Client(open_gateway(read, Path(user)), read, Path(user), channel=channel, chaincode=chaincode)
 
 
 def connect_operator(config: str | Path) -> Client | None:

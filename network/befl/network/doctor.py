@@ -25,7 +25,7 @@ from typing import Any, Final
 
 from befl.gateway import wait
 from befl.network import commands, fabric, observe
-from befl.network.ask import AnsweredError
+from befl.gateway.ask import AnsweredError
 from befl.network.certificates import WARN_DAYS, Certificate, certificates
 from befl.network.layout import Layout
 from befl.network.observe import Eyes, InstitutionStatus, NetworkStatus, Observer

@@ -15,7 +15,7 @@ from types import SimpleNamespace
 import pytest
 
 from befl.network import certificates, doctor, fabric, topology
-from befl.network.ask import AnsweredError
+from befl.gateway.ask import AnsweredError
 from befl.network.certificates import Certificate
 from befl.network.doctor import Disk, Facts, Installation, Missing
 from befl.network.layout import Home

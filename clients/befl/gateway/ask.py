@@ -13,7 +13,9 @@ from fabric_protos.msp import msp_config_pb2
 from fabric_protos.peer import configuration_pb2, peer_pb2_grpc
 from fabric_protos.peer.lifecycle import lifecycle_pb2
 
-from befl.gateway import Identity, PeerAddress, open_channel
+from befl.gateway.connection import open_channel
+from befl.gateway.identity import Identity
+from befl.gateway.profile import PeerAddress
 from befl.gateway.proposal import propose
 from befl.rules.errors import BeflError
 
