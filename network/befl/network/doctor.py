@@ -24,8 +24,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from befl.gateway import wait
-from befl.network import commands, fabric, observe
 from befl.gateway.ask import AnsweredError
+from befl.network import commands, fabric, observe
 from befl.network.certificates import WARN_DAYS, Certificate, certificates
 from befl.network.layout import Layout
 from befl.network.observe import Eyes, InstitutionStatus, NetworkStatus, Observer

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Final
 
 from befl.gateway import PeerAddress
-from befl.network import certificates, commands, supervisor
 from befl.gateway.ask import AnsweredError, Definition, PeerQuestions
+from befl.network import certificates, commands, supervisor
 from befl.network.layout import Home, Layout
 from befl.network.topology import Institution, Topology, parse
 from befl.rules import version

@@ -14,8 +14,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from befl.network import certificates, doctor, fabric, topology
 from befl.gateway.ask import AnsweredError
+from befl.network import certificates, doctor, fabric, topology
 from befl.network.certificates import Certificate
 from befl.network.doctor import Disk, Facts, Installation, Missing
 from befl.network.layout import Home
