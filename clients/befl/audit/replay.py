@@ -23,7 +23,7 @@ _NEVER: Final = (
     ),
     (
         "transient data as such",
-        "it is in no block; an update, a model or an app is found again in the private data that it became",
+        "it is in no block; an update, a model and an app are found again in the private data that they became",
     ),
 )
 
@@ -125,7 +125,8 @@ def replay(
     execution = Execution(report, chaincode)
     hashes: list[bytes] = []
     flags: Counter[int] = Counter()
-    for block, codes in verify(blocks, report):
+    for verified in verify(blocks, report):
+        block, codes = verified.block, verified.flags
         valid = [each for each, code in zip(block.transactions, codes, strict=True) if code == Code.VALID]
         execution.block(block.number, valid)
         hashes.append(block.hash)
@@ -137,19 +138,17 @@ def replay(
         report.cannot("the blocks at the institutions' peers", "the replay has files only; name a network to ask them")
     else:
         compare(hashes, report)
-    if wrong := {code: count for code, count in flags.items() if code != Code.VALID}:
-        counted = ", ".join(f"{Code.Name(code)} {count}" for code, count in sorted(wrong.items()))
-        report.cannot(
-            f"what invalid transactions would have done ({counted})",
-            "they changed nothing, and the state they read has gone by",
-        )
+    if wrong := sorted(code for code in flags if code != Code.VALID):
+        counted = ", ".join(f"{Code.Name(code)} {flags[code]}" for code in wrong)
+        what = f"what invalid transactions would have done ({counted})"
+        report.cannot(what, "they changed nothing, and the state that they read has gone by")
     for what, why in _NEVER:
         report.cannot(what, why)
     found = Counter(finding.check for finding in report.findings)
     return Replay(
         len(hashes),
         flags.total(),
-        hashes[0].hex(),
+        report.genesis.hex(),
         hashes[-1].hex(),
         lineage,
         tuple(Check(name, sentence, report.looked[name], found[name]) for name, sentence in CHECKS.items()),

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 @click.group()
 def audit() -> None:
-    """See what happened on the ledger, and check all of it. Any identity of the channel may: that of an auditor suffices."""
+    """See what happened on the ledger, and check all of it. An auditor's identity suffices, as any of the channel."""
 
 
 def time(value: str) -> int:
@@ -110,7 +110,7 @@ def replay(client: Client | None, task: str, files: tuple[Path, ...], model: Pat
 def export(client: Client, file: Path, form: str) -> None:
     """Record the channel in a file: all blocks, with the private data that the institution may read.
 
-    Whoever has the file can replay it without a network. It holds what the private collections hold: keep it as private.
+    Whoever has the file can replay it without a network. It holds what the private collections hold: keep it private.
     """
     blocks = client.audit.export(file)
     emit({"file": file, "blocks": blocks}, form, lambda made: f"{made['blocks']} blocks in {made['file']}")
@@ -125,14 +125,11 @@ def _verdict(made: Replay) -> str:
     lines = [f"{made.blocks} blocks, {made.transactions} transactions: {made.genesis[:16]} to {made.newest[:16]}", ""]
     for each in made.checks:
         word = "FAIL" if each.findings else "ok" if each.looked else "-"
-        lines.append(f"{word:<4}  {each.looked:>6}  {each.name:<14}  {each.sentence}")
+        lines.append(f"{word:<4}  {each.looked:>6}  {each.name:<18}  {each.sentence}")
     found = made.lineage
-    again = sum(step.recomputed for step in found.steps)
-    lines += [
-        "",
-        f"task {found.task} ({found.name}, {found.state}): {again} of {len(found.steps)} rounds computed again, "
-        f"from model {found.initial[:16]} to {found.final[:16] or 'none'}",
-    ]
+    again = f"{sum(step.recomputed for step in found.steps)} of {len(found.steps)} rounds computed again"
+    ends = f"from model {found.initial[:16]} to {found.final[:16] or 'none'}"
+    lines += ["", f"task {found.task} ({found.name}, {found.state}): {again}, {ends}"]
     lines += [f"  round {step.round}: {who} reported another model" for step in found.steps for who in step.dissent]
     lines += ["", "Cannot be replayed:", *(f"  {gap.what}: {gap.why}" for gap in made.gaps)]
     if made.findings:
