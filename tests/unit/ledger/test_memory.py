@@ -9,7 +9,7 @@ import threading
 import pytest
 
 from befl.contracts.stub import create_composite_key
-from befl.ledger import Event, MemoryLedger, ValidationCode, Version, make_creator
+from befl.ledger import Event, MemoryLedger, ValidationCode, Version, WriteSet, digest, make_creator
 from befl.rules import canonical
 from befl.rules.errors import BeflError
 
@@ -501,3 +501,39 @@ def test_a_private_value_that_is_not_there_yet(bench):
 def test_what_was_never_written_is_absent_rather_than_missing(bench):
     with bench.ledger.private_data_missing("updates", "k"):
         assert bench.evaluate(read_private) == b""
+
+
+# --- a recorded ledger -------------------------------------------------------------------------------------------
+
+
+def private(stub):
+    return stub.get_private_data("models", "p")
+
+
+def test_a_recorded_transaction_is_written_at_its_place(bench):
+    ledger = bench.ledger
+    ledger.write(WriteSet({"k": b"v", "gone": None}, {"models": {"p": b"secret"}}), Version(7, 3), "ab" * 32, 5)
+    assert (ledger.height, ledger.state()) == (0, {"k": b"v"})
+    assert ledger.private_state("models") == {"p": b"secret"}
+    endorsed = bench.endorse(then(copy("k", "l"), private))
+    assert endorsed.reads.public["k"] == Version(7, 3)
+    assert endorsed.reads.private == {"models": {digest("p"): Version(7, 3)}}
+
+
+def test_a_value_of_which_only_the_hash_was_recorded_is_missing(bench):
+    write = bench.ledger.write
+    write(WriteSet(private={"models": {"p": b"old"}}), Version(1, 0), "ab" * 32, 5)
+    write(WriteSet(hashed={"models": {digest("p"): digest(b"new")}}), Version(2, 0), "cd" * 32, 6)
+    with pytest.raises(BeflError, match="BEFL-G-010"):
+        bench.evaluate(private)
+    held = bench.evaluate(lambda stub: stub.get_private_data_hash("models", "p"))
+    assert held == hashlib.sha256(b"new").digest()
+    write(WriteSet(hashed={"models": {digest("p"): None}}), Version(3, 0), "ef" * 32, 7)
+    assert bench.evaluate(private) == b""
+    assert bench.ledger.private_state("models") == {}
+
+
+def test_nothing_is_recorded_in_a_collection_without_a_definition(bench):
+    with pytest.raises(BeflError, match="BEFL-G-014"):
+        bench.ledger.write(WriteSet({"k": b"v"}, hashed={"x": {digest("p"): None}}), Version(1, 0), "ab" * 32, 5)
+    assert bench.ledger.state() == {}

@@ -34,3 +34,18 @@ def test_an_empty_write_set_is_false():
     assert not WriteSet()
     assert WriteSet(private={"updates": {"k": b"x"}})
     assert WriteSet({"k": None})
+
+
+def test_what_is_known_by_hash_only_looks_the_same_on_the_ledger():
+    known = WriteSet(private={"models": {"k": b"v", "gone": None}, "updates": {"u": b"w"}})
+    half = WriteSet(
+        private={"models": {"k": b"v"}},
+        hashed={"models": {digest("gone"): None}, "updates": {digest("u"): digest(b"w")}},
+    )
+    assert half.canonical() == known.canonical()
+    assert WriteSet(hashed=half.hashed)
+
+
+def test_a_long_range_may_be_known_by_its_hash():
+    reads = ReadSet(ranges=[RangeRead("a", "b", True, (), "50 1 ab")])
+    assert reads.canonical() == b'{"private":{},"public":[],"ranges":[["a","b",true,"50 1 ab"]]}'
