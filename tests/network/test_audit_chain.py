@@ -18,7 +18,10 @@ from befl.audit import source
 from befl.audit.block import Code
 from befl.audit.chain import verify
 from befl.audit.report import Report
-from befl.gateway import SubmitError
+from befl.gateway import Profile, SubmitError, connect
+
+from .conformance import NAME
+from .hospitals import befl
 
 MANY = 60  # more than the peer lists one by one: such a range stands in the block as a tree of hashes
 
@@ -155,7 +158,7 @@ def order(transaction, payload: bytes) -> None:
 
 
 @pytest.fixture(scope="module")
-def judged(conformance):
+def judged(conformance, consortium):
     """Make transactions of every kind, then judge the whole ledger."""
 
     def endorse(*steps, by=0, organisations=(), **transient):
@@ -169,6 +172,13 @@ def judged(conformance):
     expected: dict[str, int] = {}
     first, second, third = conformance.msp_ids
     assert submit(["put", "audit", "1"], ["put", "audit-gone", "1"], ["fill", "audit", ["row"], MANY]) == "VALID"
+
+    # who is revoked now was not when it wrote
+    acting = ("--network", consortium.directory, "--as", "org1")
+    befl("identity", "enroll", "audited", "--role", "trainer", *acting)
+    with connect(Profile.load(consortium.profile("org1")), consortium.user("org1", "audited")) as gateway:
+        gateway.network("befl").contract(NAME).submit("Run", script(["put", "audit-revoked", "v"]))
+    befl("identity", "revoke", "audited", *acting)
 
     # what was read is written in between: in another block, and (all at once) mostly in the same
     both = [endorse(["get", "audit"], ["put", "audit", str(number)]) for number in range(2)]

@@ -136,14 +136,14 @@ class _Chain:
             return
         if hashlib.sha256(b"".join(block.raw.data.data)).digest() != block.data_hash:
             self._find("data_hash", block, "its transactions are not those that its header names")
-        elif not any(each.kind == "config" for each in block.transactions):
-            for index, data in enumerate(block.raw.data.data):
-                try:
-                    same = common_pb2.Envelope.FromString(data).SerializeToString() == data
-                except DecodeError:
-                    same = False
-                if not same:
-                    self._find("data_hash", block, f"transaction {index} is not in its one encoding")
+            return
+        for index, data in enumerate(block.raw.data.data):
+            try:
+                same = common_pb2.Envelope.FromString(data).SerializeToString() == data
+            except DecodeError:
+                same = False
+            if not same:
+                self._find("data_hash", block, f"transaction {index} is not in its one encoding")
 
     def _ordered(self, block: Block) -> None:
         """Check the orderers' signatures, and that they name the last configuration."""
@@ -169,12 +169,10 @@ class _Chain:
         for each in signed.signatures:
             if each.identifier_header and not each.signature_header:
                 number = common_pb2.IdentifierHeader.FromString(each.identifier_header).identifier
-                creator, words = self.configuration.consenter(number), each.identifier_header
+                words, creator = each.identifier_header, self.configuration.consenter(number)
             else:
-                creator, words = (
-                    common_pb2.SignatureHeader.FromString(each.signature_header).creator,
-                    each.signature_header,
-                )
+                words = each.signature_header
+                creator = common_pb2.SignatureHeader.FromString(words).creator
             yield Signed(bytes(creator), bytes(signed.value + words + header), bytes(each.signature))
 
     def _sent(self, transaction: Transaction) -> None:

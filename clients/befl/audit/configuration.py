@@ -111,10 +111,6 @@ class Configuration:
         names = path.strip("/").split("/")
         return names[0] == _ROOT and _satisfied(self.root, names[1:], signers)
 
-    def has_policy(self, path: str) -> bool:
-        """Whether the channel has a policy of this path."""
-        return _policy(self.root, path.strip("/").split("/")[1:]) is not None
-
     def endorsed(self, policy: bytes, signers: Sequence[Identity]) -> bool:
         """Whether signers satisfy a chaincode's or a collection's policy (``protos.ApplicationPolicy``)."""
         try:

@@ -9,8 +9,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from fabric_protos.common import policies_pb2
-from fabric_protos.msp import msp_principal_pb2
 from fabric_protos.peer import collection_pb2, policy_pb2
 from fabric_protos.peer.lifecycle import chaincode_definition_pb2, db_pb2
 from google.protobuf.message import DecodeError
@@ -41,10 +39,17 @@ class Definition:
     policy: bytes
     collections: Mapping[str, Any]
 
+    @property
+    def expiring(self) -> list[str]:
+        """Return the collections whose values go after some blocks."""
+        return [name for name, each in self.collections.items() if each.block_to_live]
+
     def collection_policy(self, name: str, configuration: Configuration) -> bytes | None:
         """Return the policy for writes into a collection; None when there is no such collection."""
         if name.startswith(IMPLICIT):
-            return _implicit(name.removeprefix(IMPLICIT), configuration)
+            msp_id = name.removeprefix(IMPLICIT)
+            known = msp_id in configuration.msp_ids
+            return _reference(f"/Channel/Application/{msp_id}/Endorsement") if known else None
         if name not in self.collections:
             return None
         collection = self.collections[name]
@@ -53,10 +58,10 @@ class Definition:
         return self.policy
 
 
-def definition(chaincode: str, state: State, configuration: Configuration) -> Definition | None:
-    """Return a chaincode's definition as state and configuration stand; None when it has none that can be read."""
+def definition(chaincode: str, state: State) -> Definition | None:
+    """Return a chaincode's definition as the state stands; None when it has none that can be read."""
     if chaincode == LIFECYCLE:
-        return Definition("vscc", _lifecycle_policy(configuration), {})
+        return Definition("vscc", _reference(LIFECYCLE_ENDORSEMENT), {})
     if not state.value(LIFECYCLE, f"namespaces/metadata/{chaincode}"):
         return None
     try:
@@ -77,29 +82,5 @@ def _field(state: State, chaincode: str, name: str) -> bytes:
     return bytes(db_pb2.StateData.FromString(data).Bytes)
 
 
-def _lifecycle_policy(configuration: Configuration) -> bytes:
-    if configuration.has_policy(LIFECYCLE_ENDORSEMENT):
-        return _reference(LIFECYCLE_ENDORSEMENT)
-    members = configuration.msp_ids
-    return _members(members, len(members) // 2 + 1)
-
-
-def _implicit(msp_id: str, configuration: Configuration) -> bytes | None:
-    if msp_id not in configuration.msp_ids:
-        return None
-    path = f"/Channel/Application/{msp_id}/Endorsement"
-    return _reference(path) if configuration.has_policy(path) else _members((msp_id,), 1)
-
-
 def _reference(path: str) -> bytes:
     return bytes(policy_pb2.ApplicationPolicy(channel_config_policy_reference=path).SerializeToString())
-
-
-def _members(msp_ids: tuple[str, ...], least: int) -> bytes:
-    policy = policies_pb2.SignaturePolicyEnvelope()
-    policy.rule.n_out_of.n = least
-    for index, msp_id in enumerate(msp_ids):
-        role = msp_principal_pb2.MSPRole(msp_identifier=msp_id, role=msp_principal_pb2.MSPRole.MEMBER)
-        policy.identities.add(principal=role.SerializeToString())
-        policy.rule.n_out_of.rules.add(signed_by=index)
-    return bytes(policy_pb2.ApplicationPolicy(signature_policy=policy).SerializeToString())

@@ -124,12 +124,14 @@ class Validator:
         parts = {part.name: part for part in namespaces(transaction.read_write_set)}
         writes = {name: list(part.writes()) for name, part in parts.items()}
         for name in sorted({transaction.chaincode, *(name for name in writes if writes[name])}):
-            found = definition(name, self.state, configuration)
+            found = definition(name, self.state)
             undefined = "" if found else f"chaincode {name!r} has no definition"
             if refused := self._refuse("definition", Code.INVALID_CHAINCODE, undefined):
                 return refused
             if found is None:
                 continue
+            for collection in found.expiring:
+                self.report.cannot(f"reads of collection {collection} of {name}", "its values expire (blockToLive)")
             if found.plugin != "vscc":
                 self.report.cannot(f"endorsements of chaincode {name}", f"a plugin {found.plugin} judges them")
                 continue

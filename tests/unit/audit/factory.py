@@ -432,14 +432,15 @@ class Channel:
         return [parse(message) for message in self.messages]
 
 
-def definition() -> dict[str, bytes]:
+def definition(plugin: str = "vscc", blocks_to_live: int = 0) -> dict[str, bytes]:
     """What the commit of a chaincode definition writes: a majority endorses, and Org3 alone in collection ``own``."""
     policy = policy_pb2.ApplicationPolicy(channel_config_policy_reference="/Channel/Application/Endorsement")
     validation = chaincode_definition_pb2.ChaincodeValidationInfo(
-        validation_plugin="vscc", validation_parameter=policy.SerializeToString()
+        validation_plugin=plugin, validation_parameter=policy.SerializeToString()
     )
     collections = collection_pb2.CollectionConfigPackage()
-    collections.config.add().static_collection_config.name = "updates"
+    updates = collections.config.add().static_collection_config
+    updates.name, updates.block_to_live = "updates", blocks_to_live
     own = collections.config.add().static_collection_config
     own.name = "own"
     own.endorsement_policy.signature_policy.ParseFromString(any_of("Org3MSP", "peer").value)

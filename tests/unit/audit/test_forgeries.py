@@ -22,7 +22,7 @@ from befl.audit.report import Report
 from befl.gateway.identity import ORDERS
 from befl.rules.errors import BeflError
 
-from .factory import DAY, NOW, ROLES, Authority, Channel, Institution, any_of, envelope, ledger, pem, sign
+from .factory import DAY, NOW, ROLES, Authority, Channel, Institution, any_of, definition, envelope, ledger, pem, sign
 
 CHAIN = tuple(CHECKS)[: tuple(CHECKS).index("commit_hash") + 1]
 """The checks of this half; those of the replay come behind."""
@@ -569,6 +569,15 @@ def test_private_data_that_the_peer_did_not_give_is_said():
     [(what, why)] = report.impossible
     assert what.endswith("in updates")
     assert why == "the peer did not give it"
+
+
+@pytest.mark.parametrize("kind", [{"plugin": "own"}, {"blocks_to_live": 9}])
+def test_what_another_definition_makes_impossible_is_said(kind):
+    channel = ledger()
+    channel.change(1, writes=definition(**kind))
+    report = audited(channel)
+    assert report.impossible
+    assert {what.split()[0] for what, _ in report.impossible} <= {"endorsements", "reads"}
 
 
 @pytest.mark.parametrize("told", [True, False])

@@ -1,14 +1,14 @@
-"""Policies and principals, as Fabric evaluates them: who counts, and how often."""
+"""The channel's configuration: policies and principals as Fabric evaluates them, and updates as it accepts them."""
 
 from __future__ import annotations
 
 import functools
 
 import pytest
-from fabric_protos.common import configtx_pb2, policies_pb2
+from fabric_protos.common import common_pb2, configtx_pb2, policies_pb2
 from fabric_protos.msp import msp_principal_pb2
 
-from befl.audit.configuration import Configuration, Signed, signature_policy
+from befl.audit.configuration import Configuration, InvalidConfigurationError, Signed, first, follow, signature_policy
 from befl.audit.msp import InvalidIdentityError
 
 from .factory import Channel, any_of, group, implicit, pem
@@ -168,3 +168,99 @@ def test_any_of_the_roles():
     first = channel().members[0]
     assert signature_policy(made, identities(first.admin))
     assert not signature_policy(made, identities(first.peer))
+
+
+def third(update):
+    return update.groups["Application"].groups["Org3MSP"]
+
+
+def read_another_version(update):
+    update.read_set.version = 1
+
+
+def read_what_is_not_there(update):
+    update.read_set.values["Other"].version = 0
+
+
+def change_nothing(update):
+    update.write_set.CopyFrom(update.read_set)
+
+
+def skip_a_version(update):
+    third(update.write_set).values["MSP"].version = 2
+
+
+def begin_above_zero(update):
+    third(update.write_set).values["Other"].version = 1
+    third(update.write_set).values["Other"].mod_policy = "Admins"
+
+
+def name_no_policy(update):
+    third(update.write_set).values["MSP"].mod_policy = ""
+
+
+REFUSED = {
+    read_another_version: "made from another version of group Channel",
+    read_what_is_not_there: "made from another version of value Channel/Other",
+    change_nothing: "changes nothing",
+    skip_a_version: "has version 2, and 0 is in force",
+    begin_above_zero: "is new and has version 1",
+    name_no_policy: "names no modification policy",
+}
+
+
+@pytest.mark.parametrize("mistake", REFUSED)
+def test_an_update_that_is_refused(mistake):
+    made = Channel()
+    before = Configuration("befl", configtx_pb2.Config(channel_group=made.root))
+    member = made.members[2]
+    update = configtx_pb2.ConfigUpdate.FromString(made.revocation(member, member.other_peer))
+    mistake(update)
+    payload = envelope_payload(made.configuration(update.SerializeToString(), [member.admin]))
+    with pytest.raises(InvalidConfigurationError, match=REFUSED[mistake]):
+        follow(before, payload)
+
+
+def test_an_update_of_everything_wants_a_majority():
+    """A policy of the channel itself is changed: the group's version stays, the policy's goes up."""
+    made = Channel()
+    before = Configuration("befl", configtx_pb2.Config(channel_group=made.root))
+    update = configtx_pb2.ConfigUpdate(channel_id="befl")
+    element = made.root.policies["Readers"]
+    element.version, element.policy.type = 1, policies_pb2.Policy.MSP
+    update.write_set.policies["Readers"].CopyFrom(element)
+    update.read_set.SetInParent()
+    made.sequence = 1
+    admins = [each.admin for each in made.members]
+
+    def signed_by(*signers):
+        return envelope_payload(made.configuration(update.SerializeToString(), signers))
+
+    with pytest.raises(InvalidConfigurationError, match="policy Channel/Readers was changed by admin@Org1MSP"):
+        follow(before, signed_by(admins[0]))
+    assert follow(before, signed_by(*admins[:2])).sequence == 1
+
+
+@pytest.mark.parametrize("definition", [b"", b"\xff", b"\x12\x01\xff"])
+def test_an_institution_without_certificates_that_can_be_read(definition):
+    root = Channel().root
+    root.groups["Application"].groups["Org1MSP"].values["MSP"].value = definition or b"\x12\x02\x12\x00"
+    with pytest.raises(InvalidConfigurationError, match="definition"):
+        configuration(root)
+
+
+def test_an_institution_with_two_definitions():
+    root = Channel().root
+    root.groups["Orderer"].groups["Org1MSP"].values["MSP"].value = channel().members[0].msp()
+    with pytest.raises(InvalidConfigurationError, match="two differing definitions"):
+        configuration(root)
+
+
+@pytest.mark.parametrize("payload", [b"\xff", b"", b"\x12\x01\xff", b"\x12\x02\x0a\x00"])
+def test_a_payload_without_a_configuration(payload):
+    with pytest.raises(InvalidConfigurationError):
+        first("befl", payload)
+
+
+def envelope_payload(data: bytes) -> bytes:
+    return bytes(common_pb2.Envelope.FromString(data).payload)
