@@ -21,10 +21,13 @@ PACKAGES := $(VENV)/.stamp-packages
 PROJECT  := $(VENV)/.stamp-project
 FABRIC   := $(VENV)/.stamp-fabric
 
+SOAK_KILLS ?= 200
+SOAK_SEED  ?= 1
+
 PYTEST := $(BIN)/python -m pytest
 SOURCES := chaincode clients network
 
-.PHONY: help setup demo test test-unit test-network test-slow bench check lint types arrows docs house format lock clean
+.PHONY: help setup demo test test-unit test-network test-slow soak bench check lint types arrows docs house format lock clean
 
 help:  ## Explain the targets (this)
 	@echo "befl: institutions train one model together on a Hyperledger Fabric ledger"
@@ -47,6 +50,9 @@ test-network: setup  ## Run the tests that need a real Fabric network
 
 test-slow: setup  ## Run the slow tests: the wheel in an empty environment, faults
 	@$(PYTEST) tests -m slow --timeout=1200
+
+soak: setup  ## Kill processes of a consortium for long (SOAK_KILLS=200, SOAK_SEED=1); no update may be lost, no task stuck
+	@SOAK_KILLS=$(SOAK_KILLS) SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m tests.soak
 
 bench: setup  ## Measure what befl promises, on this machine (some minutes)
 	@$(BIN)/python benchmarks/run.py

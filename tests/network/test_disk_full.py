@@ -12,9 +12,11 @@ from pathlib import Path
 
 import pytest
 
+from befl.client import connect
 from befl.gateway import wait
 
-from .hospitals import BEFL
+from .conftest import Consortium
+from .hospitals import BEFL, Hospital, task_toml, undisturbed
 from .sides import plain_environment
 
 UP = "import sys, befl.network; befl.network.up(sys.argv[1], befl.network.make(['alone']), owner=int(sys.argv[2]))"
@@ -25,6 +27,8 @@ class Disk:
 
     def __init__(self, folder: Path, holder: subprocess.Popen[bytes]) -> None:
         self.folder = folder
+        self.seen = Path(f"/proc/{holder.pid}/root{folder}")
+        """The folder, for those outside."""
         self._inside = ["nsenter", f"--mount=/proc/{holder.pid}/ns/mnt"]
 
     def run(self, *argv: str) -> subprocess.CompletedProcess[str]:
@@ -39,6 +43,13 @@ class Disk:
             timeout=120,
             check=False,
         )
+
+    def start(self, log: Path, *argv: str) -> subprocess.Popen[bytes]:
+        """Start a process that sees the file system."""
+        with log.open("ab") as file:
+            return subprocess.Popen(
+                [*self._inside, *argv], env=plain_environment(), stdin=subprocess.DEVNULL, stdout=file, stderr=file
+            )
 
     def resize(self, size: str) -> None:
         done = self.run("mount", "-o", f"remount,size={size}", str(self.folder))
@@ -77,29 +88,39 @@ def disk(tmp_path: Path) -> Iterator[Disk]:
 
 
 @pytest.mark.slow
-def test_a_full_disk(disk):
-    network = str(disk.folder / "network")
-    up = disk.run(sys.executable, "-c", UP, network, str(os.getpid()))
+def test_a_full_disk(disk, tmp_path):
+    """In the middle of a round; the agent's state and log are there too, and the model is the undisturbed one."""
+    network = disk.folder / "network"
+    up = disk.run(sys.executable, "-c", UP, str(network), str(os.getpid()))
     assert up.returncode == 0, up.stdout
+    consortium = Consortium(disk.seen / "network", ("alone",), ("AloneMSP",))
+    agent = Hospital(consortium, "alone", disk.seen, "hearts")
+    config = str(disk.folder / "alone/AGENT.toml")
     try:
         assert disk.wrong() == {}
+        assert disk.run(*BEFL, "app", "approve", "tabular", "--config", config).returncode == 0
+        agent.process = disk.start(agent.logged, *BEFL, "agent", "run", "--config", config)
+        with connect(network=consortium.directory, identity="alone", name="issuer") as client:
+            task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=400, least=1, most=1, count=20)).task
+            wait.until(lambda: (client.tasks.get(task).record["round"] or 0) >= 2, timeout=60, what="the second round")
 
-        disk.fill()
-        disk.run("timeout", "5", *BEFL, "member", "leave", "--network", network)  # something to write
-        wait.until(lambda: "processes" in disk.wrong(), timeout=60, interval=0.5, what="a process that stopped")
-        found = disk.wrong()
-        assert found["disk"] == [f"disk full or nearly: 0.0 GB free at {network}"]
-        assert found["processes"][0].startswith("alone/orderer ")
-        assert "supervisor" not in found, "it starts them again when there is room"
+            disk.fill()
+            wait.until(lambda: "processes" in disk.wrong(), timeout=60, interval=0.5, what="a process that stopped")
+            found = disk.wrong()
+            assert found["disk"] == [f"disk full or nearly: 0.0 GB free at {network}"]
+            assert found["processes"][0].startswith("alone/orderer ")
+            assert "supervisor" not in found, "it starts them again when there is room"
+            assert agent.process.poll() is None
 
-        disk.resize("8g")
-        wait.until(lambda: disk.wrong() == {}, timeout=90, interval=0.5, what="all running again")
-        wait.until(  # what was under way when the disk became full is ordered now, and may be in the way once
-            lambda: disk.run(*BEFL, "member", "leave", "--network", network).returncode == 0,
-            timeout=30,
-            interval=0.5,
-            what="a transaction",
-        )
+            disk.resize("8g")
+            wait.until(lambda: disk.wrong() == {}, timeout=90, interval=0.5, what="all running again")
+            assert client.tasks.get(task).state == "running", "the disk was full in the middle"
+            wait.until(lambda: client.tasks.get(task).state == "finished", timeout=180, interval=0.3, what="its end")
+            assert client.ledger.model(task)["model"] == undisturbed(client, task, [agent])[0]
+            assert agent.stop() == 0
     finally:
-        down = disk.run(*BEFL, "network", "down", "--network", network)
+        if agent.process is not None:
+            agent.process.kill()
+            agent.process.wait()
+        down = disk.run(*BEFL, "network", "down", "--network", str(network))
         assert down.returncode == 0, down.stdout

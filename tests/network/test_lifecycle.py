@@ -20,7 +20,7 @@ from befl.network import supervisor
 from befl.rules import version
 
 from .conftest import Consortium
-from .hospitals import BEFL, befl_json, hospitals, task_toml
+from .hospitals import BEFL, befl_json, hospitals, task_toml, undisturbed
 
 ROOTS = ("chaincode", "clients", "network")
 NAMES = ("org1", "org2", "org3")
@@ -99,6 +99,8 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
         wait.until(lambda: client.tasks.get(task).state == "finished", timeout=120, interval=0.5, what="the task's end")
         assert client.tasks.get(task).record["rules"] == rules
         assert (at.record["round"] or 0) < 30
+        digest, _ = undisturbed(client, task, agents)
+        assert client.ledger.model(task)["model"] == digest
 
     with running.acting(own.directory, "org2") as member:
         committed = member.committed()

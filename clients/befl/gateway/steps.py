@@ -281,6 +281,8 @@ class PendingCommit(_Step):
     def status(self, timeout: float | None = None) -> Status:
         """Wait until the transaction is in a block, ``timeout`` seconds at most, and say what became of it.
 
+        One that an orderer took and lost is in none: whoever has the prepared transaction submits it again.
+
         Raises
         ------
         CommitStatusError
