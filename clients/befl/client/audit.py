@@ -10,7 +10,7 @@ from befl.audit.peers import compare
 from befl.audit.query import Entry, Page, Query, query
 from befl.audit.replay import Replay, replay
 from befl.audit.source import from_files, from_peer, write_file
-from befl.gateway import Network, PeerAddress, Profile
+from befl.gateway import Network, PeerAddress
 from befl.gateway.ask import PeerQuestions
 
 __all__ = ["Audit", "Entry", "Page", "Replay", "replay_files"]
@@ -23,19 +23,18 @@ class Audit:
     ----------
     network : Network
         The channel.
+    ask : callable
+        Opens a connection to a peer past its gateway; to the institution's own peer for None.
     chaincode : str
-        The name of befl's chaincode on it.
-    profile : Profile
-        Of the auditor's institution.
-    user : Path
-        The auditor's folder, with ``msp`` and ``tls``.
+        The name of befl's chaincode on the channel.
     """
 
-    def __init__(self, network: Network, chaincode: str, profile: Profile, user: Path) -> None:
+    def __init__(
+        self, network: Network, ask: Callable[[PeerAddress | None], PeerQuestions], chaincode: str = "befl"
+    ) -> None:
         self._network = network
+        self._ask = ask
         self._chaincode = chaincode
-        self._profile = profile
-        self._user = user
 
     def query(
         self,
@@ -124,9 +123,6 @@ class Audit:
 
         write_file(Path(path), counted())
         return count
-
-    def _ask(self, peer: PeerAddress | None) -> PeerQuestions:
-        return PeerQuestions(peer or self._profile.peers[0], self._user, self._profile.msp_id, self._network.channel)
 
 
 def replay_files(

@@ -15,6 +15,7 @@ from befl.client.models import Models
 from befl.client.tasks import Tasks
 from befl.gateway import Gateway, Profile
 from befl.gateway import connect as open_gateway
+from befl.gateway.ask import PeerQuestions
 from befl.rules.errors import BeflError
 
 
@@ -61,7 +62,11 @@ class Client:
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
         self.parameters = ConsortiumParameters(self.ledger)
-        self.audit = Audit(self._network, chaincode, profile, user)
+        self.audit = Audit(
+            self._network,
+            lambda peer: PeerQuestions(peer or profile.peers[0], user, profile.msp_id, channel),
+            chaincode,
+        )
 
     def close(self) -> None:
         """Close the connection."""

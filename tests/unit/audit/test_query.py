@@ -165,7 +165,7 @@ def connected(monkeypatch):
         def __exit__(self, *_):
             return None
 
-    monkeypatch.setattr(befl.client, "connect", lambda **_: Client(audit=Audit(network, "befl", None, None)))
+    monkeypatch.setattr(befl.client, "connect", lambda **_: Client(audit=Audit(network, lambda _: None)))
     return starts
 
 
