@@ -263,6 +263,8 @@ def peer_service(
         "CORE_PEER_GOSSIP_REQUESTSTATEINFOINTERVAL": "500ms",
         "CORE_PEER_GOSSIP_MEMBERSHIPTRACKERINTERVAL": "1s",
         "CORE_PEER_GOSSIP_PVTDATA_PUSHACKTIMEOUT": "60s",
+        # or whoever sends an old transaction again makes every peer look a minute for private data that nobody has now
+        "CORE_PEER_GOSSIP_PVTDATA_SKIPPULLINGINVALIDTRANSACTIONSDURINGCOMMIT": "true",
         "CORE_OPERATIONS_LISTENADDRESS": institution.address("peer_operations"),
         "CORE_OPERATIONS_TLS_ENABLED": "true",
         "CORE_OPERATIONS_TLS_CERT_FILE": str(tls / "server.crt"),
