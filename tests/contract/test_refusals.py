@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import base64
 import importlib.util
 import json
 from pathlib import Path
@@ -989,6 +990,14 @@ def certificate(*extensions: bytes, twice: bool = False) -> bytes:
     return x509.load_der_x509_certificate(data).public_bytes(serialization.Encoding.PEM)
 
 
+def versioned(number: int) -> bytes:
+    """Make a certificate that says it is of another version of X.509."""
+    data = x509.load_pem_x509_certificate(certificate()).public_bytes(serialization.Encoding.DER)
+    other = data.replace(bytes.fromhex("a003020102"), bytes.fromhex("a0030201") + bytes([number]), 1)
+    body = base64.encodebytes(other)
+    return b"-----BEGIN CERTIFICATE-----\n" + body + b"-----END CERTIFICATE-----\n"
+
+
 _KEY = ec.generate_private_key(ec.SECP256R1())
 GOOD = b'{"attrs":{"befl.role":"trainer|issuer"}}'
 CERTIFICATES = {
@@ -1004,6 +1013,7 @@ CERTIFICATES = {
         "BEFL-A-005",
         "is no X.509 certificate",
     ),
+    "a version that there is not": (versioned(107), "BEFL-A-005", "is no X.509 certificate"),
     "no attributes": (certificate(), "BEFL-A-001", "has befl.role none"),
     "attributes without a role": (certificate(b'{"attrs":{"hf.Type":"client"}}'), "BEFL-A-001", "has befl.role none"),
     "an empty role": (certificate(b'{"attrs":{"befl.role":""}}'), "BEFL-A-001", "has befl.role none"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime as dt
 import ipaddress
 from collections.abc import Callable
@@ -71,6 +72,14 @@ def authority() -> Authority:
 @pytest.fixture(scope="session")
 def another_authority() -> Authority:
     return Authority("ca.stranger")
+
+
+@pytest.fixture
+def impossible(authority: Authority) -> bytes:
+    """A certificate of a version that X.509 does not have: what reads it raises neither ValueError nor TypeError."""
+    data = x509.load_pem_x509_certificate(authority.pem).public_bytes(serialization.Encoding.DER)
+    other = data.replace(bytes.fromhex("a003020102"), bytes.fromhex("a00302016b"), 1)
+    return b"-----BEGIN CERTIFICATE-----\n" + base64.encodebytes(other) + b"-----END CERTIFICATE-----\n"
 
 
 @pytest.fixture

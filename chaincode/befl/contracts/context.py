@@ -172,7 +172,7 @@ def _roles(certificate: bytes) -> frozenset[str]:
         extension = parsed.extensions.get_extension_for_oid(_ATTRIBUTES).value
     except x509.ExtensionNotFound:
         return frozenset()
-    except (ValueError, x509.DuplicateExtension):
+    except (ValueError, x509.DuplicateExtension, x509.InvalidVersion):
         raise BeflError("BEFL-A-005", "the submitter's certificate is no X.509 certificate") from None
     try:
         value = json.loads(extension.public_bytes())["attrs"].get("befl.role", "")

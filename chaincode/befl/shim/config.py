@@ -68,7 +68,7 @@ def load(path: Path) -> ServerConfig:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except OSError as error:
         raise _bad(path, f"cannot be read ({error.strerror})") from None
-    except ValueError:
+    except (ValueError, RecursionError):
         raise _bad(path, "is no JSON") from None
     if not isinstance(raw, dict):
         raise _bad(path, "is no JSON object")

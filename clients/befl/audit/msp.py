@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
@@ -24,21 +24,12 @@ from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fabric_protos.msp import identities_pb2, msp_config_pb2, msp_principal_pb2
 from google.protobuf.message import DecodeError
 
-from befl.gateway.identity import ORDERS
+from befl.gateway.identity import ORDERS, UNREADABLE
 
 _Role: Final = msp_principal_pb2.MSPRole
 _Principal: Final = msp_principal_pb2.MSPPrincipal
 _SECOND: Final = dt.timedelta(seconds=1)
-_UNREADABLE: Final = (
-    CryptographyDeprecationWarning,
-    ValueError,
-    TypeError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.ExtensionNotFound,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
+_UNREADABLE: Final = (CryptographyDeprecationWarning, *UNREADABLE)
 """What the cryptography package says of a certificate that is none."""
 
 

@@ -16,6 +16,7 @@ from fabric_protos.msp import identities_pb2
 from google.protobuf.message import DecodeError
 
 from befl.audit.block import Block, Code, Transaction
+from befl.gateway.identity import UNREADABLE
 from befl.rules.errors import BeflError
 
 _PLACE: Final = re.compile(r"(0|[1-9][0-9]{0,17}):(0|[1-9][0-9]{0,8})")
@@ -205,6 +206,6 @@ def _who(creator: bytes) -> tuple[str, str]:
     try:
         certificate = x509.load_pem_x509_certificate(identity.id_bytes)
         names = certificate.subject.get_attributes_for_oid(x509.NameOID.COMMON_NAME)
-    except ValueError:
+    except UNREADABLE:
         return str(identity.mspid), ""
     return str(identity.mspid), str(names[0].value) if names else ""

@@ -90,7 +90,7 @@ class FileCheckpointer(InMemoryCheckpointer):
             return
         except OSError as error:
             raise BeflError("BEFL-G-032", f"{path} cannot be read ({error.strerror})", _HINT) from None
-        except (ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError, RecursionError):
             raise BeflError("BEFL-G-032", f"{path} holds no checkpoint", _HINT) from None
         self._place = (block, txid)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature, encode_dss_signature
@@ -19,6 +20,17 @@ from befl.rules.errors import BeflError
 
 Signer = Callable[[bytes], bytes]
 """Signs a message (not a digest); returns the signature that Fabric's MSP verifies."""
+
+UNREADABLE: Final = (
+    ValueError,
+    TypeError,
+    UnsupportedAlgorithm,
+    x509.DuplicateExtension,
+    x509.ExtensionNotFound,
+    x509.InvalidVersion,
+    x509.UnsupportedGeneralNameType,
+)
+"""What ``cryptography`` raises, at once or when a part is asked for, for certificates and keys that are none."""
 
 # SEC 2, sections 2.4.2 and 2.5.1: the order n of the base point.
 ORDERS: Final = {
@@ -114,23 +126,23 @@ def check_pair(certificate_pem: bytes, key_pem: bytes, where: str) -> ec.Ellipti
     """
     try:
         certificate = x509.load_pem_x509_certificate(certificate_pem)
-    except ValueError:
+        subject, public = certificate.subject.rfc4514_string(), certificate.public_key()
+    except UNREADABLE:
         raise BeflError("BEFL-G-023", f"{where}: the certificate is no PEM certificate", _HINT) from None
     try:
         key = serialization.load_pem_private_key(key_pem, None)
-    except (ValueError, TypeError):
+    except UNREADABLE:
         raise BeflError("BEFL-G-023", f"{where}: the key is no PEM key, or it has a password", _HINT) from None
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ORDERS:
         raise BeflError("BEFL-G-023", f"{where}: the key is on neither P-256 nor P-384", "Enrol with another key.")
-    if key.public_key() != certificate.public_key():
+    if key.public_key() != public:
         raise BeflError("BEFL-G-024", f"{where}: the private key belongs to another certificate", "Enrol again.")
     now = dt.datetime.now(dt.UTC)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not start <= now <= end:
         raise BeflError(
             "BEFL-G-025",
-            f"{where}: the certificate of {certificate.subject.rfc4514_string()} is valid from {start:%Y-%m-%d %H:%M} "
-            f"to {end:%Y-%m-%d %H:%M} UTC",
+            f"{where}: the certificate of {subject} is valid from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC",
             "Enrol again." if now > end else "Compare this machine's clock with the CA's.",
         )
     return key

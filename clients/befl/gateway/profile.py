@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from cryptography import x509
 
+from befl.gateway.identity import UNREADABLE
 from befl.rules.errors import BeflError
 
 _HINT: Final = "`befl network up` writes one an institution: DIR/ORG/connection.json."
@@ -75,7 +76,7 @@ class Profile:
             raw = json.loads(path.read_text(encoding="utf-8"))
         except OSError as error:
             raise BeflError("BEFL-G-022", f"{path} cannot be read ({error.strerror})", _HINT) from None
-        except ValueError:
+        except (ValueError, RecursionError):
             raise BeflError("BEFL-G-022", f"{path} is no JSON", _HINT) from None
         reader = _Reader(path)
         name = reader.text(raw, "client", "organization")
@@ -142,6 +143,6 @@ class _Reader:
         data = pem.encode()
         try:
             x509.load_pem_x509_certificates(data)
-        except ValueError:
+        except UNREADABLE:
             raise self.bad(f"peers.{name}.tlsCACerts holds no PEM certificate") from None
         return data

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import abc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -123,7 +123,9 @@ class Proposal(_Step):
         BeflError
             ``BEFL-G-034`` when the bytes are none.
         """
-        return cls(gateway, _parse(gateway_pb2.ProposedTransaction, data))
+        step = cls(gateway, _parse(gateway_pb2.ProposedTransaction, data))
+        _whole(data, "ProposedTransaction", lambda: step.channel)
+        return step
 
     @property
     def txid(self) -> str:
@@ -203,7 +205,9 @@ class PreparedTransaction(_Step):
         BeflError
             ``BEFL-G-034`` when the bytes are none.
         """
-        return cls(gateway, _parse(gateway_pb2.PreparedTransaction, data))
+        step = cls(gateway, _parse(gateway_pb2.PreparedTransaction, data))
+        _whole(data, "PreparedTransaction", lambda: (step.channel, step.result))
+        return step
 
     @property
     def txid(self) -> str:
@@ -307,9 +311,14 @@ class PendingCommit(_Step):
 
 
 def _parse(kind: Any, data: bytes) -> Any:
+    return _whole(data, kind.DESCRIPTOR.name, lambda: kind.FromString(data))
+
+
+def _whole(data: bytes, name: str, read: Callable[[], Any]) -> Any:
+    """Read a message, or what lies wrapped in it; others will look at it again."""
     try:
-        return kind.FromString(data)
-    except DecodeError:
+        return read()
+    except (DecodeError, IndexError):
         raise BeflError(
-            "BEFL-G-034", f"{len(data)} bytes are no {kind.DESCRIPTOR.name}", "Take up the bytes of the same step."
+            "BEFL-G-034", f"{len(data)} bytes are no {name}", "Take up the bytes of the same step."
         ) from None

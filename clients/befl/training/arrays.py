@@ -121,7 +121,7 @@ def _npz(content: bytes, path: Path) -> Mapping[str, NDArray[Any]]:
         if size > MOST_BYTES:
             raise BeflError("BEFL-C-102", f"{path}: its arrays are larger than {MOST_BYTES} bytes")
         with np.load(io.BytesIO(content), allow_pickle=False) as found:
-            return {name: found[name] for name in found.files if name in ("x", "y")}
+            return {name: _array(found[name]) for name in found.files if name in ("x", "y")}
     except BeflError:
         raise
     except Exception as error:  # noqa: BLE001 - numpy, zipfile and zlib raise many kinds for what is none
@@ -130,6 +130,13 @@ def _npz(content: bytes, path: Path) -> Mapping[str, NDArray[Any]]:
             f"{path}: not a .npz file of plain arrays ({type(error).__name__})",
             "Write it with numpy.savez(path, x=..., y=...); arrays of Python objects are not taken.",
         ) from None
+
+
+def _array(member: Any) -> NDArray[Any]:
+    """Refuse what numpy gives for a member that is no array: its bytes."""
+    if not isinstance(member, np.ndarray):
+        raise TypeError("no array")
+    return member
 
 
 def _safetensors(content: bytes, path: Path) -> Mapping[str, NDArray[Any]]:

@@ -19,7 +19,9 @@ import csv
 import hashlib
 import io
 import math
+import os
 import re
+import stat
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -209,7 +211,10 @@ def read_file(path: Path) -> bytes:
         if path.is_dir():
             raise BeflError("BEFL-C-101", f"{path}: is a folder, not a file")
         with path.open("rb") as file:
-            content = file.read(MOST_FILE_BYTES + 1)
+            status = os.fstat(file.fileno())
+            # reading sets aside as much as it is asked for; the size of a pipe is not known
+            most = min(status.st_size, MOST_FILE_BYTES) if stat.S_ISREG(status.st_mode) else MOST_FILE_BYTES
+            content = file.read(most + 1)
     except OSError as error:
         raise BeflError(
             "BEFL-C-101",

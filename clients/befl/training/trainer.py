@@ -301,7 +301,7 @@ class Trainer:
             answer, arrays = process.read(timeout)
         except _OutOfTimeError:
             raise self._out_of_time() from None
-        except (EOFError, OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (EOFError, OSError, ValueError) as error:
             raise self._died(error) from None
         if answer.get("ok") is True:
             return arrays

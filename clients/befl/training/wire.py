@@ -54,8 +54,14 @@ def receive(read: Callable[[int], bytes | bytearray]) -> tuple[dict[str, Any], A
     header_length, body_length = PREFIX.unpack(read(PREFIX.size))
     if header_length > MOST_HEADER or body_length > MOST_BODY:
         raise ValueError("a frame's length is out of bounds")
-    header = json.loads(bytes(read(header_length)))
-    body = read(body_length)
+    head, body = bytes(read(header_length)), read(body_length)
+    try:
+        return _taken_apart(json.loads(head), body)
+    except (KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
+        raise ValueError(f"a frame's header is none ({type(error).__name__})") from None
+
+
+def _taken_apart(header: dict[str, Any], body: bytes | bytearray) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = {}
     offset = 0
     for item in header.pop("arrays"):
@@ -66,6 +72,6 @@ def receive(read: Callable[[int], bytes | bytearray]) -> tuple[dict[str, Any], A
         array = np.frombuffer(body, kind, count, offset)
         arrays[item["name"]] = array.reshape(item["shape"]).astype(kind.newbyteorder("="), copy=False)
         offset += count * kind.itemsize
-    if offset != body_length:
+    if offset != len(body):
         raise ValueError("a frame's body is longer than its arrays")
     return header, arrays

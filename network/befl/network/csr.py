@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from befl.gateway.identity import UNREADABLE
 from befl.network.channel import Outcome
 from befl.rules.errors import BeflError
 
@@ -89,9 +90,9 @@ def load(path: Path, name: str) -> str:
         try:
             request = x509.load_pem_x509_csr(block.encode())
             key, proven = request.public_key(), request.is_signature_valid
-        except ValueError:
+            asks = [str(one.value) for one in request.subject]
+        except UNREADABLE:
             raise BeflError("BEFL-N-022", f"{path}: a certificate request cannot be read") from None
-        asks = [str(one.value) for one in request.subject]
         if asks != [name]:
             raise BeflError("BEFL-N-022", f"{path} asks for {', '.join(asks) or 'nobody'}, not for {name}")
         if not proven or not isinstance(key, ec.EllipticCurvePublicKey) or key.curve.name != "secp256r1":

@@ -18,6 +18,7 @@ from typing import Any, Final
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 
+from befl.gateway.identity import UNREADABLE
 from befl.network.files import NODE_OUS
 from befl.rules import canonical
 from befl.rules.errors import BeflError
@@ -141,7 +142,7 @@ def _wrong_certificates(pems: dict[str, Any]) -> str:
     for name, pem in pems.items():
         try:
             certificates = x509.load_pem_x509_certificates(pem.encode())
-        except (ValueError, AttributeError):
+        except (AttributeError, *UNREADABLE):
             return f"{name}: no PEM certificate"
         if len(certificates) != 1 or "PRIVATE KEY" in pem:
             return f"{name}: must be one certificate and nothing else"
@@ -152,10 +153,10 @@ def _wrong_certificates(pems: dict[str, Any]) -> str:
         try:
             if not found[name].extensions.get_extension_for_class(x509.BasicConstraints).value.ca:
                 return f"{name}: not the certificate of a CA"
-        except x509.ExtensionNotFound:
+        except UNREADABLE:
             return f"{name}: not the certificate of a CA"
     try:
         found["orderer_certificate"].verify_directly_issued_by(found["tls_ca"])
-    except (ValueError, TypeError, InvalidSignature):
+    except (InvalidSignature, *UNREADABLE):
         return "orderer_certificate: tls_ca has not issued it"
     return ""

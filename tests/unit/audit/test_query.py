@@ -116,14 +116,15 @@ def test_invalid_ones_are_there_with_their_code():
     assert (codes["2:0"], codes["2:1"], codes["2:2"]) == ("VALID", "MVCC_READ_CONFLICT", "77")
 
 
-def test_what_cannot_be_read_is_empty():
+def test_what_cannot_be_read_is_empty(impossible):
     unreadable, broken, wrong = list(entries(LEDGER))[-3:]
     assert (unreadable.transaction, unreadable.msp_id, unreadable.code) == ("unreadable", "", "BAD_PAYLOAD")
     assert (broken.task, broken.round, wrong.task, wrong.round) == ("", 0, "", 0)
     assert broken.msp_id == "Org1MSP"
-    no_certificate = identities_pb2.SerializedIdentity(mspid="Org1MSP", id_bytes=b"-").SerializeToString()
-    [entry] = entries(chain((made(0, 0, creator=no_certificate),)))
-    assert (entry.msp_id, entry.identity) == ("Org1MSP", "")
+    for pem in (b"-", impossible):
+        creator = identities_pb2.SerializedIdentity(mspid="Org1MSP", id_bytes=pem).SerializeToString()
+        [entry] = entries(chain((made(0, 0, creator=creator),)))
+        assert (entry.msp_id, entry.identity) == ("Org1MSP", "")
 
 
 @given(st.integers(1, 10), st.sampled_from([{}, {"task": TASK}, {"msp_id": "Org1MSP"}, {"kind": "submit"}]))

@@ -38,7 +38,16 @@ def test_the_file_is_private_and_alone(tmp_path):
 
 @pytest.mark.parametrize(
     "content",
-    ["", "{", "[]", "{}", '{"block": "1", "txid": ""}', '{"block": -1, "txid": ""}', '{"block": 1, "txid": 2}'],
+    [
+        "",
+        "{",
+        "[" * 5_000,
+        "[]",
+        "{}",
+        '{"block": "1", "txid": ""}',
+        '{"block": -1, "txid": ""}',
+        '{"block": 1, "txid": 2}',
+    ],
 )
 def test_what_is_no_checkpoint_is_refused(tmp_path, content):
     (tmp_path / "place").write_text(content)

@@ -64,7 +64,7 @@ def test_a_bad_profile_is_named(profile_path, case):
     assert words in caught.value.message
 
 
-@pytest.mark.parametrize("text", ["{", "[]", '"x"'])
+@pytest.mark.parametrize("text", ["{", "[" * 5_000, "[]", '"x"'])
 def test_a_profile_that_is_none(tmp_path, text):
     (tmp_path / "c.json").write_text(text)
     with pytest.raises(BeflError, match="BEFL-G-022"):
@@ -98,10 +98,12 @@ def refused(code, user, words=""):
     assert words in caught.value.message
 
 
-def test_no_folder_no_key_no_pem(write_user, tmp_path):
+def test_no_folder_no_key_no_pem(write_user, tmp_path, impossible):
     refused("BEFL-G-023", tmp_path / "nobody", "signcerts cannot be read")
     user = write_user()
     (user / "msp/signcerts/cert.pem").write_bytes(b"noise")
+    refused("BEFL-G-023", user, "no PEM certificate")
+    (user / "msp/signcerts/cert.pem").write_bytes(impossible)
     refused("BEFL-G-023", user, "no PEM certificate")
     user = write_user()
     (user / "msp/keystore/key_sk").write_bytes(b"noise")

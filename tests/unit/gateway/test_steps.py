@@ -7,6 +7,9 @@ import sys
 
 import grpc
 import pytest
+from fabric_protos.common import common_pb2
+from fabric_protos.gateway import gateway_pb2
+from fabric_protos.peer import proposal_pb2
 
 import befl.gateway
 from befl.gateway import Gateway, Identity
@@ -32,6 +35,20 @@ def test_a_proposal_survives_as_bytes_and_its_signature_does_not_change_the_dige
 def test_other_bytes_are_refused(gateway, take_up):
     with pytest.raises(BeflError, match="BEFL-G-034"):
         getattr(gateway, take_up)(b"\xff\xff")
+
+
+@pytest.mark.parametrize(
+    ("take_up", "message"),
+    [
+        ("proposal", gateway_pb2.ProposedTransaction(proposal=proposal_pb2.SignedProposal(proposal_bytes=b"\xff"))),
+        ("transaction", gateway_pb2.PreparedTransaction()),
+        ("transaction", gateway_pb2.PreparedTransaction(envelope=common_pb2.Envelope(payload=b"\xff"))),
+        ("commit", gateway_pb2.SignedCommitStatusRequest(request=b"\xff")),
+    ],
+)
+def test_what_is_wrapped_in_it_is_read_at_once(gateway, take_up, message):
+    with pytest.raises(BeflError, match="BEFL-G-034"):
+        getattr(gateway, take_up)(message.SerializeToString())
 
 
 def test_without_a_key_nothing_is_signed(gateway):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -62,6 +64,15 @@ def test_a_folder_that_cannot_be_made(tmp_path):
 
 ONE = ec.generate_private_key(ec.SECP256R1())
 SPOILT = signed("ward").splitlines()
+
+
+def altered(before: bytes, after: bytes) -> str:
+    """A request of which some bytes are others."""
+    der = x509.load_pem_x509_csr(signed("ward").encode()).public_bytes(serialization.Encoding.DER)
+    body = base64.encodebytes(der.replace(before, after, 1)).decode()
+    return f"{SPOILT[0]}\n{body}{SPOILT[-1]}\n"
+
+
 REFUSED = {
     "does not hold two": [
         "",
@@ -70,7 +81,11 @@ REFUSED = {
         signed("ward") + "more\n" + signed("ward"),
         "\xff",
     ],
-    "cannot be read": [signed("ward") + "\n".join([SPOILT[0], "AAAA", SPOILT[-1]]) + "\n"],
+    "cannot be read": [
+        signed("ward") + "\n".join([SPOILT[0], "AAAA", SPOILT[-1]]) + "\n",
+        signed("ward") + altered(b"ward", b"\xe1ard"),  # a name that is no UTF-8
+        signed("ward") + altered(bytes.fromhex("2a8648ce3d0201"), bytes.fromhex("008648ce3d0201")),  # a kind of key
+    ],
     "asks for peer, not for ward": [signed("ward") + signed("peer")],
     "asks for nobody, not for ward": [signed("") + signed("ward")],
     "a key is not on P-256": [signed("ward") + signed("ward", ec.generate_private_key(ec.SECP384R1()))],

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 
 import pytest
@@ -76,6 +77,10 @@ def test_what_is_no_definition_is_refused(north, tmp_path):
 )
 def test_each_field_is_checked(north, change, words):
     assert words in refused(canonical.dumps({**json.loads(north.dump()), **change}))
+
+
+def test_a_certificate_of_no_version_is_none(north, impossible):
+    assert "ca: no PEM certificate" in refused(dataclasses.replace(north, ca=impossible.decode()).dump())
 
 
 def test_certificates_are_checked(authority, another_authority, north):

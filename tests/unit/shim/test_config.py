@@ -43,6 +43,7 @@ def test_what_may_be_left_out(tmp_path):
 
 BAD = {
     "json": ("{", "is no JSON"),
+    "deep json": ("[" * 5_000, "is no JSON"),
     "object": ([], "is no JSON object"),
     "missing": ({key: value for key, value in GOOD.items() if key != "key"}, "key is missing"),
     "empty": (GOOD | {"chaincode_id": ""}, "chaincode_id is missing"),

@@ -106,6 +106,13 @@ def test_nothing_is_unpickled(tmp_path):
     assert "arrays of Python objects are not taken" in error.hint
 
 
+def test_a_member_that_is_no_array(tmp_path):
+    with zipfile.ZipFile(tmp_path / "digits.npz", "w") as archive:
+        archive.writestr("x.npy", b"not an array")
+        archive.writestr("y.npy", b"nor this")
+    assert refusal(tmp_path / "digits.npz").code == "BEFL-C-103"
+
+
 def test_an_archive_that_would_fill_the_memory(tmp_path, monkeypatch):
     monkeypatch.setattr(arrays, "MOST_BYTES", 10_000)
     assert refusal(npz(tmp_path, x=np.zeros((9_000, 1, 2, 2)), y=Y)).code == "BEFL-C-102"

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -94,6 +96,26 @@ def test_the_file_is_a_folder(tmp_path):
 def test_the_file_is_too_large(tmp_path, monkeypatch):
     monkeypatch.setattr(data, "MOST_FILE_BYTES", 10)
     assert refusal(write(tmp_path, HEADER)).code == "BEFL-C-102"
+
+
+def test_no_more_is_set_aside_than_the_file_has(tmp_path):
+    (tmp_path / "rows.csv").write_bytes(b"age\n1\n")
+    tracemalloc.start()
+    try:
+        assert data.read_file(tmp_path / "rows.csv") == b"age\n1\n"
+        assert tracemalloc.get_traced_memory()[1] < 2**20
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_pipe_is_read_to_its_end():
+    reading, writing = os.pipe()
+    os.write(writing, b"age\n1\n")
+    os.close(writing)
+    try:
+        assert data.read_file(Path(f"/dev/fd/{reading}")) == b"age\n1\n"
+    finally:
+        os.close(reading)
 
 
 def test_the_table_has_too_many_cells(tmp_path, monkeypatch):
