@@ -20,14 +20,16 @@ endif
 PACKAGES := $(VENV)/.stamp-packages
 PROJECT  := $(VENV)/.stamp-project
 FABRIC   := $(VENV)/.stamp-fabric
+FUZZ     := $(VENV)/.stamp-fuzz
 
 SOAK_KILLS ?= 200
 SOAK_SEED  ?= 1
+FUZZ_SECONDS ?= 30
 
 PYTEST := $(BIN)/python -m pytest
 SOURCES := chaincode clients network
 
-.PHONY: help setup demo test test-unit test-network test-slow soak bench check lint types arrows docs house format lock clean
+.PHONY: help setup demo test test-unit test-network test-slow soak fuzz bench check lint types arrows docs house format lock clean
 
 help:  ## Explain the targets (this)
 	@echo "befl: institutions train one model together on a Hyperledger Fabric ledger"
@@ -42,7 +44,7 @@ demo: setup  ## Four hospitals train one model on a real Fabric network of this 
 test: setup test-unit test-network  ## Run all tests but the slow ones (unit, contract, and one real Fabric network)
 
 test-unit: $(PROJECT)  ## Run unit and contract tests; every branch of the rules must be run
-	@$(PYTEST) tests/unit tests/contract -m "not slow" \
+	@$(PYTEST) tests/unit tests/contract tests/fuzz -m "not slow" \
 		--cov=befl.rules --cov-branch --cov-report=term --cov-fail-under=100
 
 test-network: setup  ## Run the tests that need a real Fabric network
@@ -53,6 +55,9 @@ test-slow: setup  ## Run the slow tests: the wheel in an empty environment, faul
 
 soak: setup  ## Kill processes of a consortium for long (SOAK_KILLS=200, SOAK_SEED=1); no update may be lost, no task stuck
 	@SOAK_KILLS=$(SOAK_KILLS) SOAK_SEED=$(SOAK_SEED) $(BIN)/python -m tests.soak
+
+fuzz: $(PROJECT) $(FUZZ)  ## Fuzz every decoder of foreign bytes with atheris (FUZZ_SECONDS=30 each)
+	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/run.py
 
 bench: setup  ## Measure what befl promises, on this machine (some minutes)
 	@$(BIN)/python benchmarks/run.py
@@ -86,6 +91,7 @@ lock: $(PACKAGES)  ## Resolve pyproject.toml again into requirements/*.txt (hash
 	compile train pyproject.toml --extra train; \
 	compile go pyproject.toml --extra go; \
 	compile dev pyproject.toml --extra train --extra onnx --extra track --extra docs --extra dev; \
+	compile fuzz - <<<"atheris==3.0.0"; \
 	compile hfc --override requirements/hfc.overrides - <<<"fabric-sdk-py==1.0.0"
 
 clean:  ## Remove what was made here (.venv, build, caches); Fabric's programs stay in the user's cache
@@ -103,6 +109,10 @@ $(PACKAGES): $(LOCKS)
 $(PROJECT): $(PACKAGES) pyproject.toml
 	@echo "setup 2/3: befl itself, editable"
 	@$(BIN)/python -m pip install --quiet --no-deps --no-build-isolation --editable .
+	@touch $@
+
+$(FUZZ): $(PACKAGES) requirements/fuzz.txt
+	@$(BIN)/python -m pip install --quiet --require-hashes --no-deps -r requirements/fuzz.txt
 	@touch $@
 
 $(FABRIC): $(PROJECT) network/befl/network/fabric.py $(wildcard network/befl/network/go/*/go.*)

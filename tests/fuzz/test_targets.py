@@ -1,0 +1,84 @@
+"""A short run of every fuzz target, with hypothesis: seeds, cut, spliced and altered. `make fuzz` runs them longer."""
+
+from __future__ import annotations
+
+import time
+import tracemalloc
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+from hypothesis import strategies as st
+
+from .targets import LONGEST, TARGETS
+
+TOKENS = [
+    b"",
+    b"\0",
+    b"\xff" * 8,
+    b"{",
+    b"[" * 1_200,
+    b'"',
+    b"-1",
+    b"1e999",
+    b"9" * 5_000,
+    b"null",
+    b"\xed\xa0\x80",
+    b"../x",
+]
+SLOW_S = 5
+"""Longer than this no decoder takes for an input of the length that is tried, on the slowest machine."""
+
+
+@st.composite
+def altered(draw: st.DrawFn, seeds: list[bytes]) -> bytes:
+    data = bytearray(draw(st.sampled_from(seeds)))
+    for _ in range(draw(st.integers(0, 6))):
+        start = draw(st.integers(0, 2**16)) % (len(data) + 1)
+        end = min(len(data), start + draw(st.sampled_from([0, 1, 1, 1, 2, 4, 30, 2**16])))
+        kind = draw(st.sampled_from(["byte", "bytes", "token", "copy", "seed"]))
+        if kind == "byte" and end > start:
+            data[start:end] = bytes([draw(st.integers(0, 255))]) * (end - start)
+        elif kind == "bytes":
+            data[start:end] = draw(st.binary(max_size=12))
+        elif kind == "token":
+            data[start:end] = draw(st.sampled_from(TOKENS))
+        elif kind == "copy":
+            data[start:start] = data[start:end]
+        else:
+            data[start:end] = draw(st.sampled_from(seeds))
+    return bytes(data[:LONGEST])
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_only_a_refusal_leaves_it(name):
+    target = TARGETS[name]
+
+    @settings(max_examples=150, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
+    @given(altered(list(target.seeds)))
+    @example(b"")
+    def attempt(content: bytes) -> None:
+        tracemalloc.reset_peak()
+        held, _ = tracemalloc.get_traced_memory()
+        began = time.perf_counter()
+        target.accepts(content)
+        assert time.perf_counter() - began < SLOW_S
+        assert tracemalloc.get_traced_memory()[1] - held < target.memory
+
+    tracemalloc.start()
+    try:
+        attempt()
+    finally:
+        tracemalloc.stop()
+
+
+@pytest.mark.parametrize("name", TARGETS)
+def test_it_takes_a_seed(name):
+    """Or the fuzzing would never get behind the first check."""
+    assert any(TARGETS[name].accepts(seed) for seed in TARGETS[name].seeds)
+
+
+def test_there_is_a_target_for_every_kind_of_foreign_bytes():
+    assert {
+        *("task_toml", "task_json", "canonical", "update", "model", "app_archive", "model_folder", "block"),
+        *("ledger_file", "certificate", "arrays_safetensors", "trainer_frame", "definition", "configuration_update"),
+    } <= set(TARGETS)
