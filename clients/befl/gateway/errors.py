@@ -143,6 +143,7 @@ _SAID: Final = (
     ("ProposalResponsePayloads do not match", "BEFL-G-004"),
     ("proposal client identity expired", "BEFL-G-025"),
     ("request unauthorized due to incorrect timestamp", "BEFL-G-011"),
+    ("duplicate transaction found", "BEFL-G-021"),
     ("access denied", "BEFL-G-030"),
     ("failed to get config for channel", "BEFL-G-030"),
     ("has not yet been approved by this org", "BEFL-G-016"),

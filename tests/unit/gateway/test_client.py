@@ -129,6 +129,14 @@ SCENARIOS = {
         "BEFL-G-030",
         False,
     ),
+    "endorse: a proposal that was sent before": (
+        "Endorse",
+        Failure(
+            "ABORTED", "x", ("AlphaMSP", "error validating proposal: duplicate transaction found [ab]. Creator: []")
+        ),
+        "BEFL-G-021",
+        False,
+    ),
     "endorse: wrong clock": (
         "Endorse",
         Failure("ABORTED", "x", ("AlphaMSP", "request unauthorized due to incorrect timestamp 1, peer time 2")),
