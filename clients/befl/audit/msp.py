@@ -19,7 +19,6 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import decode_dss_signature
-from cryptography.utils import CryptographyDeprecationWarning
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 from fabric_protos.msp import identities_pb2, msp_config_pb2, msp_principal_pb2
 from google.protobuf.message import DecodeError
@@ -29,8 +28,6 @@ from befl.gateway.identity import ORDERS, UNREADABLE
 _Role: Final = msp_principal_pb2.MSPRole
 _Principal: Final = msp_principal_pb2.MSPPrincipal
 _SECOND: Final = dt.timedelta(seconds=1)
-_UNREADABLE: Final = (CryptographyDeprecationWarning, *UNREADABLE)
-"""What the cryptography package says of a certificate that is none."""
 
 
 class InvalidIdentityError(Exception):
@@ -82,7 +79,7 @@ class Identity:
             if decode_dss_signature(signature)[1] > ORDERS[key.curve.name] // 2:
                 return False
             key.verify(signature, message, ec.ECDSA(hashes.SHA256()))
-        except (InvalidSignature, *_UNREADABLE):
+        except (InvalidSignature, *UNREADABLE):
             return False
         return True
 
@@ -146,7 +143,7 @@ class Msp:
                 for each in config.organizational_unit_identifiers
             ]
             self._above = {chain[1] for chain in map(self._chain, self._intermediates)}
-        except (DecodeError, InvalidIdentityError, *_UNREADABLE) as error:
+        except (DecodeError, InvalidIdentityError, *UNREADABLE) as error:
             raise ValueError(f"the definition of an MSP cannot be read: {error}") from None
         self.id = str(config.name)
 
@@ -167,7 +164,7 @@ class Msp:
                 raise InvalidIdentityError("the certificate's issuer issues only for other certificate authorities")
             self._refuse_revoked(certificate, chain[1])
             return self._classified(certificate, chain)
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise InvalidIdentityError(f"the certificate cannot be read: {error}") from None
 
     def _classified(self, certificate: x509.Certificate, chain: Sequence[x509.Certificate]) -> Identity:
@@ -230,10 +227,12 @@ def _node_ous(config: Any) -> list[tuple[str, int, x509.Certificate | None]]:
 
 
 def _certificate(pem: bytes) -> x509.Certificate:
-    """Read a certificate; one that cryptography has to warn of is none, for no institution's CA issues such."""
+    """Read a certificate with its names; what cryptography warns of in them, Fabric does not look at."""
     with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        return x509.load_pem_x509_certificate(pem)
+        warnings.simplefilter("ignore")
+        certificate = x509.load_pem_x509_certificate(pem)
+        _ = certificate.subject, certificate.issuer  # read now, and then kept
+    return certificate
 
 
 def _is_authority(certificate: x509.Certificate) -> bool:
@@ -272,6 +271,6 @@ def _issued(certificate: x509.Certificate, issuer: x509.Certificate, at: dt.date
 def _same(serialized: Any, identity: Identity) -> bool:
     try:
         other = _certificate(serialized.id_bytes)
-    except _UNREADABLE:
+    except UNREADABLE:
         return False
     return serialized.mspid == identity.msp_id and other == identity.certificate
