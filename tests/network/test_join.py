@@ -14,8 +14,12 @@ from pathlib import Path
 import pytest
 
 import befl.network
+from befl.audit.chain import verify
+from befl.audit.report import Report
+from befl.audit.source import from_peer
 from befl.client import approve_app, connect
-from befl.gateway import wait
+from befl.gateway import Profile, wait
+from befl.gateway import connect as open_gateway
 from befl.network import consortium as running
 from befl.network.layout import Layout
 
@@ -139,3 +143,12 @@ def test_a_fifth_institution_joins_trains_and_leaves(sides):
     follow(leaving[-1:], members, north)
     assert befl.network.status(north.folder / "north").running is False
     assert "NorthMSP" not in (members.folder / "network/public/channel.json").read_text()
+
+    # an auditor follows who was in the consortium when, block by block
+    report = Report()
+    home = members.folder / "network/org1"
+    with open_gateway(Profile.load(home / "connection.json"), home / "users/agent") as gateway:
+        members_then = [each.configuration.msp_ids for each in verify(from_peer(gateway.network("befl")), report)]
+    assert report.findings == []
+    assert len(members_then[0]) == len(members_then[-1]) == 4
+    assert any("NorthMSP" in then for then in members_then)
