@@ -186,3 +186,15 @@ def copy(source: Path, target: Path) -> None:
             copy(path, target / path.name)
     else:
         target.write_bytes(source.read_bytes())
+
+
+def test_every_file_of_the_project_that_a_page_names_is_there():
+    tops = "|".join(("chaincode", "clients", "network/befl", "tests", "docs", "examples", "benchmarks", "requirements"))
+    found = [
+        (named(page), path)
+        for page in PAGES
+        for span in (*spans(page), *re.findall(r"\]\(([^):#]+\.md)\)", page.read_text() if page.parent == ROOT else ""))
+        for path in re.findall(rf"^(?:python )?((?:{tops})/[\w./-]*)", span)
+    ]
+    assert len(found) > 50
+    assert [f"{page}: {path}" for page, path in found if not (ROOT / path).exists()] == []
