@@ -27,6 +27,7 @@ import against_go
 import learning
 import ledger_tax as tax
 import numpy as np
+import replay
 
 import befl.network
 from befl import client
@@ -121,10 +122,16 @@ def persist(act: Callable[[], Any]) -> Any:
     return wait.until(attempt, timeout=30, interval=0.02, what="the transaction")[0]
 
 
-def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
+def rounds(
+    parameters: int,
+    institutions: int,
+    name: str,
+    count: int = ROUNDS,
+    then: Callable[[Path, str], list[Figure]] = lambda folder, task: [],  # noqa: ARG005  # its signature
+) -> list[Figure]:
     """Whole rounds without training on a real network: open, updates, close, reports; as the agents do them."""
     orgs = [f"org{number}" for number in range(1, institutions + 1)]
-    spec = specs.from_toml(TASK.format(institutions=institutions, rounds=ROUNDS).encode())
+    spec = specs.from_toml(TASK.format(institutions=institutions, rounds=count).encode())
     steps: dict[str, list[float]] = {"open": [], "submit": [], "close": [], "report": []}
     rule = RULES[spec.rules()["aggregation"]]
     generator = np.random.default_rng(1)
@@ -137,7 +144,7 @@ def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
         layout = (Tensor("weights", (parameters,)),)
         task = issuer.publish(spec, "0" * 64, layout, codec.model_bytes(model)).value["task"]
         list(pool.map(lambda ledger: ledger.apply(task, "0" * 64), ledgers))
-        for number in range(1, ROUNDS + 1):
+        for number in range(1, count + 1):
             values = [codec.encode(generator.normal(0, 0.1, parameters), 16, "8") for _ in orgs]
             data = [codec.update_bytes(each) for each in values]
             opener, current = ledgers[number % institutions], number
@@ -164,7 +171,8 @@ def rounds(parameters: int, institutions: int, name: str) -> list[Figure]:
 
             timed("report", lambda: list(pool.map(report, ledgers)))
         persist(lambda: ledgers[0].finish(task, codec.model_bytes(model)))
-    return [median(name, [sum(each) for each in zip(*steps.values(), strict=True)], "s", steps)]
+        further = then(folder, task)
+    return further or [median(name, [sum(each) for each in zip(*steps.values(), strict=True)], "s", steps)]
 
 
 def ratios_to_go() -> list[Figure]:
@@ -211,12 +219,22 @@ def learned(name: str) -> list[Figure]:
     return made
 
 
+def replay_50_rounds_s() -> list[Figure]:
+    """The replay of a task of 50 rounds, 10 000 parameters, three institutions, from an institution's peer."""
+
+    def then(folder: Path, task: str) -> list[Figure]:
+        return [median("replay_50_rounds_s", replay.measure(folder, task), "s")]
+
+    return rounds(10_000, 3, "", 50, then)
+
+
 FIGURES: dict[str, Callable[[], list[Figure]]] = {
     "network_up_4orgs_s": network_up_4orgs_s,
     "ratios_to_go": ratios_to_go,
     "round_10k_s": lambda: rounds(10_000, 3, "round_10k_s"),
     "round_1m_s": lambda: rounds(1_000_000, 3, "round_1m_s"),
     "ledger_tax": ledger_tax,
+    "replay_50_rounds_s": replay_50_rounds_s,
     **{name: lambda name=name: learned(name) for name in learning.STUDIES},  # type: ignore[misc]  # the default binds it
 }
 

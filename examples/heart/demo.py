@@ -60,18 +60,17 @@ def main() -> int:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     console = Console(highlight=False, soft_wrap=True)
     try:
-        show(console, folder)
+        return 0 if show(console, folder) else 1
     except (BeflError, data.DataError) as error:
         console.print(str(error), style="red", markup=False)
         return 1
     except KeyboardInterrupt:
         console.print("interrupted; nothing is left running")
         return 130
-    return 0
 
 
-def show(console: Console, folder: Path) -> None:
-    """Start the consortium, publish the task, watch it, compare, verify."""
+def show(console: Console, folder: Path) -> bool:
+    """Start the consortium, publish the task, watch it, compare, verify, replay; return whether the replay passed."""
     started = time.monotonic()
     network = folder / "network"
     console.rule("1. Four hospitals and no server", align="left")
@@ -96,9 +95,12 @@ def show(console: Console, folder: Path) -> None:
             task = train(console, network, consortium)
             compare(console, network, consortium, task)
             use(console, folder, network, task)
+            replayed = check(console, folder, network, task)
     finally:
         befl.network.down(network)
     console.print(f"\n{time.monotonic() - started:.0f} seconds. Every process has been stopped.")
+    console.print(f"verdict: {replayed.verdict}", style="bold")
+    return replayed.passed
 
 
 def data_of(network: Path, name: str) -> int:
@@ -274,6 +276,27 @@ def use(console: Console, folder: Path, network: Path, task: str) -> None:
         f"befl predict {folder / 'model'} {network / 'va' / 'agent' / 'heart.csv'}",
     ):
         console.print(f"    {line}", markup=False)
+
+
+def check(console: Console, folder: Path, network: Path, task: str) -> client.Replay:
+    """Replay everything as Budapest: it believes nobody, its own peer neither."""
+    console.print()
+    console.rule("5. Nobody has to be believed", align="left")
+    started = time.monotonic()
+    with client.connect(network=network, identity="hungary") as budapest, console.status("..."):
+        made = budapest.audit.replay(task, model=folder / "model")
+    looked = {each.name: each.looked for each in made.checks}
+    again = sum(step.recomputed for step in made.lineage.steps)
+    console.print(
+        f"  Budapest replayed {made.blocks} blocks in {time.monotonic() - started:.1f} seconds: "
+        f"{looked['endorsements']} transactions' signatures and policies checked,\n  {looked['write_set']} contracts "
+        f"run again with the same writes to the byte, {again} aggregates and models computed again\n  from the "
+        f"hospitals' updates, the same blocks at {looked['peers']} peers."
+    )
+    for finding in made.findings:
+        console.print(f"  {finding.check}, block {finding.block}: {finding.message}", style="red", markup=False)
+    console.print(f"  Again, with every check:  befl audit replay {task} --network {network} --as hungary")
+    return made
 
 
 if __name__ == "__main__":

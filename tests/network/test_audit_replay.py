@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import stat
 import subprocess
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
 from befl.audit.source import from_files, write_file
 from befl.client import connect, replay_files
+from befl.network import commands
 from befl.rules.errors import BeflError
 
 from .hospitals import BEFL, befl, befl_json, hospitals, task_toml
@@ -122,6 +126,33 @@ def test_a_model_that_somebody_changed(trained, tmp_path):
     lines = replay_fails(task, file, "--model", tmp_path)
     assert lines[-1] == "verdict: FAIL (1 finding)"
     assert "model.safetensors has SHA-256" in lines[-3]
+
+
+def test_the_page(trained, consortium, tmp_path):
+    """Every block of docs/how-to/audit.md, typed one after another in one folder."""
+    page = (Path(__file__).parents[2] / "docs/how-to/audit.md").read_text()
+    script = f'befl() {{ {" ".join(BEFL)} "$@"; }}\n' + "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S))
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", script],
+        cwd=tmp_path,
+        env={
+            **os.environ,
+            **commands.python_environment(),
+            "BEFL_NETWORK": str(consortium.directory),
+            "TASK": trained[0],
+        },
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    lines = done.stdout.splitlines()
+    assert "is enrolled as client with role auditor" in done.stdout
+    assert lines.count(LAST) == 3
+    assert re.search(r"^\d+ blocks in ledger.gz$", done.stdout, re.M)
+    assert stat.S_IMODE((tmp_path / "ledger.gz").stat().st_mode) == 0o600
 
 
 def replay_fails(task, file, *options) -> list[str]:

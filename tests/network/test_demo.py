@@ -77,6 +77,8 @@ def test_the_demo(tmp_path):
     [(alone, federated)] = re.findall(r"^ *all together +\d+ +([\d.]+) \([\d.]+\) +([\d.]+)", said, re.MULTILINE)
     assert float(federated) > max(0.75, float(alone))
     assert "Budapest found all" in said
+    assert re.search(r"10 aggregates and models computed again.*the same blocks at 4 peers", said, re.DOTALL)
+    assert said.splitlines()[-1] == "verdict: PASS"
     assert {"manifest.json", "model.safetensors", "card.md"} <= {path.name for path in (folder / "model").iterdir()}
     places = re.findall(rf"({re.escape(str(folder))}\S+)$", said, re.MULTILINE)
     assert len(places) >= 4

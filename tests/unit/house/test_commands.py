@@ -28,6 +28,7 @@ PAGES = sorted(
 TYPED = {
     "README.md": "tests/unit/client/test_pages.py::test_a_page",
     "docs/how-to/agent-elsewhere.md": "tests/network/test_agent_elsewhere.py::test_the_page",
+    "docs/how-to/audit.md": "tests/network/test_audit_replay.py::test_the_page",
     "docs/how-to/decide-together.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
     "docs/how-to/fabric-programs.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
     "docs/how-to/hfc.md": "tests/network/test_hfc.py::test_hfc_queries_and_invokes",
