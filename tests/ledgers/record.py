@@ -175,13 +175,14 @@ def record(folder: Path, name: Path) -> None:
         with ExitStack() as stack:
             player = Player(folder, stack)
             tasks = dict(play(player))
-            name.with_suffix(".gz").unlink(missing_ok=True)
-            blocks = player.clients[0].audit.export(name.with_suffix(".gz"))
-            models = {task: player.issuer.model(task)["digest"] for task in tasks.values()}
+            file = name.parent / f"{name.name}.gz"
+            file.unlink(missing_ok=True)
+            blocks = player.clients[0].audit.export(file)
+            models = {task: player.issuer.model(task)["model"] for task in tasks.values()}
     finally:
         befl.network.down(folder)
     told = {"befl": __version__, "blocks": blocks, "models": models, "tasks": tasks}
-    name.with_suffix(".json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
+    (name.parent / f"{name.name}.json").write_text(json.dumps(told, indent=2, sort_keys=True) + "\n")
 
 
 if __name__ == "__main__":

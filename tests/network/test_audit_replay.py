@@ -131,16 +131,12 @@ def test_a_model_that_somebody_changed(trained, tmp_path):
 def test_the_page(trained, consortium, tmp_path):
     """Every block of docs/how-to/audit.md, typed one after another in one folder."""
     page = (Path(__file__).parents[2] / "docs/how-to/audit.md").read_text()
-    script = f'befl() {{ {" ".join(BEFL)} "$@"; }}\n' + "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.M | re.S))
+    typed = "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    environment = {**os.environ, **commands.python_environment()}
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", script],
+        ["bash", "-euo", "pipefail", "-c", f'befl() {{ {" ".join(BEFL)} "$@"; }}\n{typed}'],
         cwd=tmp_path,
-        env={
-            **os.environ,
-            **commands.python_environment(),
-            "BEFL_NETWORK": str(consortium.directory),
-            "TASK": trained[0],
-        },
+        env=environment | {"BEFL_NETWORK": str(consortium.directory), "TASK": trained[0]},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -151,7 +147,7 @@ def test_the_page(trained, consortium, tmp_path):
     lines = done.stdout.splitlines()
     assert "is enrolled as client with role auditor" in done.stdout
     assert lines.count(LAST) == 3
-    assert re.search(r"^\d+ blocks in ledger.gz$", done.stdout, re.M)
+    assert re.search(r"^\d+ blocks in ledger.gz$", done.stdout, re.MULTILINE)
     assert stat.S_IMODE((tmp_path / "ledger.gz").stat().st_mode) == 0o600
 
 
