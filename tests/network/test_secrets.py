@@ -104,20 +104,20 @@ def fits(path: Path, patterns: tuple[str, ...]) -> bool:
     return any(path.match(pattern) for pattern in patterns)
 
 
-def processes(folder: Path) -> Iterator[tuple[str, bytes]]:
-    """Yield arguments and environment of every process of this run."""
-    session = f"BEFL_TEST_SESSION={os.environ['BEFL_TEST_SESSION']}".encode()
+def processes(*folders: Path) -> dict[str, bytes]:
+    """Return arguments and environment of every process of this run, and of those that these have started."""
+    marks = [f"BEFL_TEST_SESSION={os.environ['BEFL_TEST_SESSION']}".encode(), *(str(each).encode() for each in folders)]
+    known: dict[int, tuple[int, bytes]] = {}
     for place in Path("/proc").glob("[0-9]*"):
-        if int(place.name) == os.getpid():
-            continue
         try:
-            arguments, environment = (place / "cmdline").read_bytes(), (place / "environ").read_bytes()
-            cwd = str((place / "cwd").readlink())
+            parent = int((place / "stat").read_text().rpartition(")")[2].split()[1])
+            known[int(place.name)] = parent, (place / "cmdline").read_bytes() + b"\0" + (place / "environ").read_bytes()
         except OSError:
             continue  # ended meanwhile, or is somebody else's
-        here = str(folder).encode()
-        if session in environment or here in arguments + environment or cwd.startswith(str(folder)):
-            yield f"process {place.name} {arguments[:60]!r}", arguments + b"\0" + environment
+    ours = {pid for pid, (_, content) in known.items() if any(mark in content for mark in marks)} - {os.getpid()}
+    while more := {pid for pid, (parent, _) in known.items() if parent in ours} - ours:
+        ours |= more
+    return {f"process {pid} {known[pid][1][:60]!r}": known[pid][1] for pid in ours}
 
 
 def blocks(consortium) -> Iterator[tuple[str, bytes]]:
@@ -154,7 +154,7 @@ def run(consortium, tmp_path_factory) -> Iterator[tuple[Path, list[Hospital], di
         task = issuer.tasks.publish(task_toml(folder, "canaries", epochs=2, count=1)).task
 
         def finished() -> bool:
-            seen.update(dict(processes(folder)) | dict(processes(consortium.directory)))
+            seen.update(processes(folder, consortium.directory))
             return issuer.tasks.get(task).state == "finished"
 
         wait.until(finished, timeout=120, interval=0.2, what="the task's end")
@@ -198,7 +198,8 @@ def test_no_key_and_no_row_anywhere(consortium, run):
     for what, content in (*seen.items(), *blocks(consortium)):
         found += [f"{what}: {each}" for each in hits(everything, content)]
     assert found == []
-    for process in (b"agent\0run", b"peer\0node\0start", b"/orderer\0", b"fabric-ca-server\0start", b"befl.shim"):
+    programs = (b"agent\0run", b"/child.py\0", b"/peer\0node\0", b"/orderer\0", b"/fabric-ca-server\0", b"befl.shim\0")
+    for process in programs:
         assert any(process in content for content in seen.values()), process
 
 
