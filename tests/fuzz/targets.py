@@ -13,6 +13,7 @@ import hashlib
 import io
 import json
 import shutil
+import tarfile
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, suppress
@@ -339,6 +340,25 @@ def frame(header: dict[str, Any], content: dict[str, Any]) -> bytes:
     return b"".join(bytes(piece) for piece in wire.pack(header, content))
 
 
+def hostile_archives() -> list[bytes]:
+    """Return archives that lead out of a folder, link, are no files, or unpack to much more than they are."""
+    made = [gzip.compress(bytes(8 * 2**20), mtime=0)]
+    for name, kind, size in (
+        ("../app.py", tarfile.REGTYPE, 0),
+        ("/etc/app.py", tarfile.REGTYPE, 0),
+        ("app.py", tarfile.SYMTYPE, 0),
+        ("app.py", tarfile.LNKTYPE, 0),
+        ("app.py", tarfile.CHRTYPE, 0),
+        ("app", tarfile.DIRTYPE, 0),
+        ("app.py", tarfile.REGTYPE, 8 * 2**30 - 1),
+        ("app.py", tarfile.GNUTYPE_SPARSE, 2**20),
+    ):
+        entry = tarfile.TarInfo(name)
+        entry.type, entry.linkname, entry.size = kind, "/etc/passwd", size
+        made.append(entry.tobuf(tarfile.USTAR_FORMAT) + APP.archive)
+    return made
+
+
 def array_file(kind: str) -> bytes:
     x, y = np.arange(16, dtype=np.float32).reshape(4, 2, 2), np.array([0, 1, 0, 1])
     if kind == "npz":
@@ -513,8 +533,8 @@ TARGETS: Final[dict[str, Target]] = {
     "counts_binary": Target(_counts("binary/1", DATA), [canonical.dumps(COUNTS)]),
     "update": Target(_update, [bytes([bits]) + b"\0" * (bits + 8) for bits in (0, 4, 8, 16, 24)]),
     "model": Target(_model, [codec.model_bytes(VALUES)]),
-    "app_archive": Target(open_archive, [APP.archive]),
-    "app_file": Target(from_file("app.befl-app", read_app), [APP.archive]),
+    "app_archive": Target(open_archive, [APP.archive, *hostile_archives()]),
+    "app_file": Target(from_file("app.befl-app", read_app), [APP.archive, *hostile_archives()]),
     "model_folder": Target(_folder, [_folder_bytes(b"\0"), _folder_bytes(b"\1")]),
     "certificate": Target(
         _caller, [CERTIFICATE, certificate(), certificate(b'{"attrs":["befl.role"]}'), certificate(b"[" * 900)]

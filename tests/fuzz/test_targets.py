@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from .targets import LONGEST, TARGETS
+from .targets import LONGEST, TARGETS, hostile_archives
 
 TOKENS = [
     b"",
@@ -75,6 +75,13 @@ def test_only_a_refusal_leaves_it(name):
 def test_it_takes_a_seed(name):
     """Or the fuzzing would never get behind the first check."""
     assert any(TARGETS[name].accepts(seed) for seed in TARGETS[name].seeds)
+
+
+@pytest.mark.parametrize("number", range(9))
+def test_a_hostile_archive_is_none(number):
+    archive = hostile_archives()[number]
+    assert not TARGETS["app_archive"].accepts(archive)
+    assert not TARGETS["app_file"].accepts(archive)
 
 
 def test_there_is_a_target_for_every_kind_of_foreign_bytes():
