@@ -106,6 +106,7 @@ class Faults:
         self.agents = agents
         self._by_msp_id = {agent.msp_id: agent for agent in agents}
         self._consortium = consortium
+        self._led = ""
         self._clients = clients
         self._issuer = issuer
         self.chance = random.Random(seed)  # noqa: S311  # no secret: the seed is to give the same again
@@ -113,6 +114,7 @@ class Faults:
 
     def task(self, rounds: int) -> str:
         """Publish a task that all three institutions must take part in to the end; return its id."""
+        self._led = self._leader_now()
         toml = task_toml(self.agents[0].folder.parent, _ALIAS, epochs=400, count=rounds, deadline="10m")
         return self._issuer.tasks.publish(toml).task
 
@@ -187,7 +189,8 @@ class Faults:
         """Kill at the next occasion; return False when the task will have none any more."""
         drawn = self.chance.choice(self.agents)
         if cell.process in ("leader", "orderer"):
-            leader = wait.until(self._leader, timeout=_STUCK, what="an orderer that leads")
+            # agents apply as fast as one asks who leads: that was asked before the task was published
+            leader = self._led if cell.step == "apply" else self._leader_now()
             others = [agent for agent in self.agents if agent.org != leader]
             drawn = self.chance.choice(others)
             if cell.process == "leader":
@@ -254,6 +257,9 @@ class Faults:
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)  # this process started it
         wait.until(lambda: not any(map(_alive, children)), timeout=20, what="the end of all that it kept")
+
+    def _leader_now(self) -> str:
+        return wait.until(self._leader, timeout=_STUCK, what="an orderer that leads")
 
     def _leader(self) -> str:
         """Return whose orderer leads; quicker than the network's status, which asks every process."""

@@ -155,6 +155,7 @@ _SAID: Final = (
     ("failed to find any endorsing peers", "BEFL-G-016"),
     ("failed to select a set of endorsers", "BEFL-G-016"),
     ("no peers available to evaluate chaincode", "BEFL-G-016"),
+    ("failed to distribute private collection", "BEFL-G-016"),
     ("no endorsers found in the gateway's organization", "BEFL-G-016"),
     ("code = Unavailable", "BEFL-G-016"),
 )

@@ -262,7 +262,6 @@ def peer_service(
         "CORE_PEER_GOSSIP_PUBLISHSTATEINFOINTERVAL": "500ms",
         "CORE_PEER_GOSSIP_REQUESTSTATEINFOINTERVAL": "500ms",
         "CORE_PEER_GOSSIP_MEMBERSHIPTRACKERINTERVAL": "1s",
-        "CORE_PEER_GOSSIP_PVTDATA_PUSHACKTIMEOUT": "60s",
         # or whoever sends an old transaction again makes every peer look a minute for private data that nobody has now
         "CORE_PEER_GOSSIP_PVTDATA_SKIPPULLINGINVALIDTRANSACTIONSDURINGCOMMIT": "true",
         "CORE_OPERATIONS_LISTENADDRESS": institution.address("peer_operations"),
@@ -365,16 +364,17 @@ def collections(msp_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Make the collections' configuration: these institutions are members, no endorsement policy of their own.
 
     Secrecy comes from masks and envelopes, never from membership; so the chaincode's majority governs private keys too.
-    Pushing to a peer more than required would cost the endorser the same bytes again; the rest pull at commit.
+    A majority endorses, and each endorser keeps the value on disk until it is committed: so no other peer is *required*
+    to have it. Else an endorser fails whose choice fell on a peer that has just died. It pushes the value to one other
+    peer, for whose answer it waits three seconds at most; the rest pull it at commit.
     """
     members = ",".join(f"'{msp_id}.member'" for msp_id in sorted(msp_ids))
-    spread = min(1, len(msp_ids) - 1)
     return [
         {
             "name": name,
             "policy": f"OR({members})",
-            "requiredPeerCount": spread,
-            "maxPeerCount": spread,
+            "requiredPeerCount": 0,
+            "maxPeerCount": min(1, len(msp_ids) - 1),
             "blockToLive": 0,
             "memberOnlyRead": True,
             "memberOnlyWrite": True,

@@ -116,6 +116,12 @@ SCENARIOS = {
         "BEFL-G-016",
         True,
     ),
+    "endorse: no peer to keep private data": (
+        "Endorse",
+        Failure("ABORTED", "x", ("BetaMSP", "error in simulation: failed to distribute private collection, txID f0")),
+        "BEFL-G-016",
+        True,
+    ),
     "endorse: nobody there": (
         "Endorse",
         Failure("FAILED_PRECONDITION", "no combination of peers can be derived which satisfy the endorsement policy"),
