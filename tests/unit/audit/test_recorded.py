@@ -1,92 +1,98 @@
-"""Every recorded ledger replays with today's code, to the same models; with another rule it does not."""
+"""A ledger recorded from a real network (conformance.ledger), with each kind of valid and invalid transaction in it.
+
+``tests/network/test_audit_chain.py`` made these transactions, and the peers of the network marked them; all keys are
+gone. The codes that follow from the blocks are those that the peers gave, and whatever is changed is found or refused.
+"""
 
 from __future__ import annotations
 
-import gzip
-import json
+import functools
 from pathlib import Path
 
-import pytest
+from fabric_protos.peer import events_pb2
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from befl.audit.checks import CHECKS
-from befl.client import replay_files
-from befl.rules.aggregation import RULES
-from befl.rules.aggregation.fedavg import FedAvg
+from befl.audit import source
+from befl.audit.block import Block, parse, read
+from befl.audit.chain import verify
+from befl.audit.report import Report
 from befl.rules.errors import BeflError
 
-LEDGERS = sorted((Path(__file__).parents[2] / "ledgers").glob("*.gz"))
-NEWEST = LEDGERS[-1]
+LEDGER = Path(__file__).parent / "conformance.ledger"
 
 
-def told(ledger: Path) -> dict:
-    return json.loads(ledger.with_suffix(".json").read_text())
+@functools.cache
+def recorded() -> tuple[Block, ...]:
+    return tuple(source.from_files([LEDGER]))
 
 
-TASKS = [(ledger, name) for ledger in LEDGERS for name in told(ledger)["tasks"]]
+@functools.cache
+def as_bytes() -> tuple[bytes, ...]:
+    return tuple(message(block).SerializeToString(deterministic=True) for block in recorded())
 
 
-@pytest.mark.parametrize(("ledger", "name"), TASKS, ids=[f"{ledger.stem}-{name}" for ledger, name in TASKS])
-def test_it_replays(ledger, name):
-    known = told(ledger)
-    task = known["tasks"][name]
-    made = replay_files(task, [ledger])
-    assert (made.verdict, made.findings) == ("PASS", ())
-    assert made.blocks == known["blocks"]
-    assert all(step.recomputed for step in made.lineage.steps)
-    assert made.lineage.final == known["models"][task]
-    looked = {check.name: check.looked for check in made.checks}
-    # a replay of a file compares no peers and no folder
-    assert {each for each in CHECKS if not looked[each]} <= {"peers", "folder", "configuration"}
-    assert any("MVCC_READ_CONFLICT" in gap.what for gap in made.gaps)
+def message(block: Block):
+    made = events_pb2.BlockAndPrivateData(block=block.raw)
+    for transaction in block.transactions:
+        if transaction.private_set is not None:
+            made.private_data_map[transaction.index].CopyFrom(transaction.private_set)
+    return made
 
 
-def test_what_the_newest_one_shows():
-    tasks = told(NEWEST)["tasks"]
-    assert {*RULES.names(), "leaves", "void"} <= set(tasks)
-    assert NEWEST.stat().st_size < 300_000
-    states = [step.state for step in replay_files(tasks["void"], [NEWEST]).lineage.steps]
-    assert states == ["void", "evaluated", "evaluated"]
-    sizes = [len(step.updates) for step in replay_files(tasks["leaves"], [NEWEST]).lineage.steps]
-    assert sizes == [3, 3, 2]
+def audited(blocks) -> Report:
+    report = Report()
+    for _ in verify(blocks, report):
+        pass
+    return report
 
 
-def test_a_rule_that_does_something_else_fails(monkeypatch):
-    """What `fedavg/1` does cannot change: every ledger that used it would say so."""
-
-    class Other(FedAvg):
-        def step(self, aggregate, weight, state, share, settings):
-            moved, state = super().step(aggregate, weight, state, share, settings)
-            return moved + 1, state
-
-    monkeypatch.setitem(RULES._rules, "fedavg/1", Other())
-    task = told(NEWEST)["tasks"]["fedavg"]
-    made = replay_files(task, [NEWEST])
-    assert not made.passed
-    assert {finding.check for finding in made.findings} == {"lineage"}
-    assert not any(step.recomputed for step in made.lineage.steps)
-
-
-def test_an_aggregate_that_is_something_else_fails(monkeypatch):
-    class Other(FedAvg):
-        def aggregate(self, updates, length):
-            return super().aggregate(updates, length) + 1
-
-    monkeypatch.setitem(RULES._rules, "fedavg/1", Other())
-    made = replay_files(told(NEWEST)["tasks"]["void"], [NEWEST])
-    closings = [finding for finding in made.findings if finding.check == "write_set"]
-    assert len(closings) == 2 + 3 + 2, "each round of fedavg, of every task, but the void one"
-    assert all("aggregate is" in finding.message for finding in closings)
-
-
-@pytest.mark.parametrize("place", range(10))
-def test_a_byte_flipped_in_the_file(tmp_path, place):
-    """Anywhere: a finding or a coded refusal."""
-    data = bytearray(gzip.decompress(NEWEST.read_bytes()))
-    data[len(data) * (2 * place + 1) // 20] ^= 1
-    changed = tmp_path / "changed.gz"
-    changed.write_bytes(gzip.compress(bytes(data), 1))
+def refused(number: int, data: bytes) -> str | None:
+    """The code with which the audit refuses another block in a place, if it does."""
     try:
-        passed = replay_files(told(NEWEST)["tasks"]["fedavg"], [changed]).passed
+        audited([*recorded()[:number], read(data), *recorded()[number + 1 : number + 3]])
     except BeflError as error:
-        passed = error.code != "BEFL-G-035"
-    assert not passed
+        return error.code
+    return None
+
+
+def test_untouched_it_passes():
+    report = audited(recorded())
+    assert report.findings == []
+    assert report.verdict == "PASS"
+
+
+def test_the_peers_marked_every_kind():
+    report = Report()
+    codes = {code for each in verify(recorded(), report) for code in each.flags}
+    assert len(codes) >= 10
+    assert report.looked["commit_hash"] == len(recorded()) - 1
+
+
+def test_another_commit_hash_is_found():
+    last = message(recorded()[-1])
+    last.block.metadata.metadata[4] = recorded()[-2].raw.metadata.metadata[4]
+    report = audited([*recorded()[:-1], parse(last)])
+    assert [each.check for each in report.findings] == ["commit_hash"]
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.data())
+def test_a_byte_flipped_in_a_transaction_is_found(data):
+    number = data.draw(st.integers(1, len(recorded()) - 1))
+    flipped = message(recorded()[number])
+    transaction = bytearray(flipped.block.data.data[0])
+    transaction[data.draw(st.integers(0, len(transaction) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    flipped.block.data.data[0] = bytes(transaction)
+    blocks = [*recorded()[:number], parse(flipped)]
+    assert ("data_hash", number) in {(each.check, each.block) for each in audited(blocks).findings}
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.data())
+def test_a_byte_flipped_anywhere_is_a_finding_or_an_error_with_a_code_or_nothing(data):
+    """Nothing: where nobody looks, as in the metadata that peers keep for themselves. Never anything else."""
+    number = data.draw(st.integers(0, len(recorded()) - 1))
+    flipped = bytearray(as_bytes()[number])
+    flipped[data.draw(st.integers(0, len(flipped) - 1))] ^= 1 << data.draw(st.integers(0, 7))
+    assert refused(number, bytes(flipped)) in (None, "BEFL-G-035")
