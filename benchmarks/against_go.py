@@ -26,7 +26,7 @@ from befl.rules.errors import BeflError
 
 HERE = Path(__file__).parent
 IN_FLIGHT = 32
-PAIRS = 9
+BASELINE = "go build -o store-go benchmarks/go_chaincode; store-go CONFIG, one at each institution, 32 in flight"
 EVALUATIONS = 640
 SUBMISSIONS = 320
 VALUE = "v" * 100
@@ -109,16 +109,16 @@ def rate(act: Callable[[int], object], count: int) -> float:
         return count / (time.monotonic() - started)
 
 
-def turns(acts: dict[str, Callable[[int], object]], count: int) -> dict[str, list[float]]:
+def turns(acts: dict[str, Callable[[int], object]], count: int, pairs: int) -> dict[str, list[float]]:
     """Measure in pairs, each beginning with the other one, so that what the machine does meanwhile hits both."""
     samples: dict[str, list[float]] = {name: [] for name in acts}
-    for pair in range(PAIRS):
+    for pair in range(pairs):
         for name in sorted(acts, reverse=bool(pair % 2)):
             samples[name].append(rate(acts[name], count))
     return samples
 
 
-def measure(network: Path) -> dict[str, dict[str, list[float]]]:
+def measure(network: Path, pairs: int) -> dict[str, dict[str, list[float]]]:
     """Return what was measured a second: by kind (``evaluate``, ``submit``) and language (``go``, ``python``)."""
     go, python = go_server(), HERE / "python_chaincode.py"
     with (
@@ -130,8 +130,8 @@ def measure(network: Path) -> dict[str, dict[str, list[float]]]:
         for contract in contracts.values():
             contract.submit("put", "warm", VALUE)
             rate(lambda _, contract=contract: contract.evaluate("get", "warm"), IN_FLIGHT * 4)
-        evaluations = turns({name: _getter(contract) for name, contract in contracts.items()}, EVALUATIONS)
-        submissions = turns({name: _putter(contract) for name, contract in contracts.items()}, SUBMISSIONS)
+        evaluations = turns({name: _getter(contract) for name, contract in contracts.items()}, EVALUATIONS, pairs)
+        submissions = turns({name: _putter(contract) for name, contract in contracts.items()}, SUBMISSIONS, pairs)
     return {"evaluate": evaluations, "submit": submissions}
 
 

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import statistics
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
+from consortium import agents, configure
+from numpy.typing import NDArray
 
 from befl import client
 from befl.agent.config import load
@@ -21,10 +19,10 @@ from befl.agent.participant import AppParticipant
 from befl.gateway import wait
 from befl.rules import codec
 from befl.rules.aggregation import RULES
+from befl.rules.errors import BeflError
 from befl.rules.view import TaskView
 
 ORGS = ("org1", "org2", "org3")
-PAIRS = 2
 ROUNDS = 4
 ROWS = 1_200
 TASK = f"""\
@@ -37,10 +35,10 @@ name = "image"
 channels = 8
 hidden = 32
 batch = 32
-epochs = 30
+epochs = 45
 learning_rate = 0.01
 [data]
-alias = "images"
+alias = "rows"
 label = "y"
 form = "array"
 shape = [1, 28, 28]
@@ -56,18 +54,7 @@ rule = "fedavg"
 [privacy]
 scheme = "none"
 """
-AGENT = """\
-befl = 1
-[network]
-profile = "{home}/connection.json"
-[identity]
-msp_dir = "{home}/users/agent/msp"
-[data.images]
-path = "images.npz"
-[policy]
-apply = "always"
-schemes = ["none"]
-"""
+BASELINE = "the same apps, rows, seeds and rule in one process without a ledger: benchmarks/ledger_tax.py, without()"
 
 
 def folders(network: Path) -> dict[str, Path]:
@@ -78,44 +65,36 @@ def folders(network: Path) -> dict[str, Path]:
         home.mkdir(exist_ok=True)
         x = chance.random((ROWS, 1, 28, 28)).astype(np.float32)
         np.savez(home / "images.npz", x=x, y=chance.integers(0, 10, ROWS))
-        made[org] = home / "AGENT.toml"
-        made[org].write_text(AGENT.format(home=network / org))
-        client.approve_app("image", made[org])
+        made[org] = configure(network, org, "image", "images.npz")
     return made
 
 
-@contextmanager
-def agents(configs: dict[str, Path]) -> Iterator[None]:
-    """Run each institution's agent as a process of its own."""
-    with ExitStack() as stack:
-        for config in configs.values():
-            log = stack.enter_context((config.parent / "agent.log").open("ab"))
-            command = [sys.executable, "-m", "befl.cli.main", "agent", "run", "--config", str(config)]
-            process = subprocess.Popen(command, stdout=log, stderr=log, env=dict(os.environ))
-            stack.callback(process.wait)
-            stack.callback(process.terminate)
-        yield
+def with_ledger(network: Path, toml: Path) -> tuple[TaskView, NDArray[np.int64], list[float]]:
+    """Let the agents do a task; return its end, its initial model and the seconds of each round.
 
-
-def with_ledger(network: Path, toml: Path) -> tuple[TaskView, list[float]]:
-    """Let the agents do a task; return its end and the seconds of each round but the first, which imports torch."""
+    Of each but the first, in which the children import torch.
+    """
     with client.connect(network=network, identity="org1/issuer") as issuer:
         task = issuer.tasks.publish(toml).task
         wait.until(lambda: issuer.tasks.get(task).state == "finished", timeout=600, interval=0.5, what="the task's end")
         view = issuer.tasks.get(task)
         opened = [each.opened_ms for each in issuer.tasks.rounds(task)] + [view.record["finished_ms"]]
-    return view, [(after - before) / 1_000 for before, after in pairwise(opened[1:])]
+        initial = codec.read_model(issuer.ledger.model_bytes(task, 0, view.record["model"]), view.record["length"])
+    return view, initial, [(after - before) / 1_000 for before, after in pairwise(opened[1:])]
 
 
-def without(view: TaskView, configs: dict[str, Path]) -> list[float]:
-    """Do the same in one process: train, aggregate and evaluate, all institutions at once, with their own children."""
+def without(view: TaskView, initial: NDArray[np.int64], configs: dict[str, Path]) -> list[float]:
+    """Do the same in one process: train, aggregate and evaluate, all institutions at once, with their own children.
+
+    The model that comes out must be the ledger's, bit for bit: so it was the same work.
+    """
     rule, seconds = RULES[view.record["rules"]["aggregation"]], []
     with ExitStack() as stack, ThreadPoolExecutor(len(ORGS)) as pool:
         parts = [
             stack.enter_context(AppParticipant(load(config), f"{org.title()}MSP", view))
             for org, config in configs.items()
         ]
-        model = np.zeros(view.record["length"], np.int64)
+        model = initial
         state = rule.start(len(model), view.spec.aggregation)
         for number in range(1, ROUNDS + 1):
             began, start = time.monotonic(), model
@@ -125,22 +104,26 @@ def without(view: TaskView, configs: dict[str, Path]) -> list[float]:
             moved, state = rule.step(aggregate, weight, state, share, view.spec.aggregation)
             model = model + moved
             list(pool.map(lambda part, after=model: part.evaluate(view, after), parts))
-            assert codec.model_bytes(model)
+            digest = codec.digest(codec.model_bytes(model))
             seconds.append(time.monotonic() - began)
+    assert view.round is not None
+    if digest != view.round.record["model"]:
+        raise BeflError("BEFL-M-007", "the loop without the ledger came to another model than the task on the ledger")
     return seconds[1:]
 
 
-def measure(network: Path) -> dict[str, list[float]]:
-    """Return the seconds of rounds with and without the ledger, taken in turns."""
+def measure(network: Path, pairs: int) -> dict[str, list[float]]:
+    """Return the seconds of rounds in the order with, without, without, with: what drifts hits both."""
     configs = folders(network)
     toml = network / "TASK.toml"
     toml.write_text(TASK)
     found: dict[str, list[float]] = {"with": [], "without": []}
-    for _ in range(PAIRS):
-        with agents(configs):
-            view, seconds = with_ledger(network, toml)
+    for pair in range(pairs):
+        with agents(configs.values()):
+            view, initial, seconds = with_ledger(network, toml)
         found["with"] += seconds
-        found["without"] += without(view, configs)
+        if pair == 0:
+            found["without"] = [second for _ in range(pairs) for second in without(view, initial, configs)]
     return found
 
 

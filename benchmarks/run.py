@@ -1,7 +1,7 @@
-"""Measure what befl claims to be fast at: ``make bench``, or ``python benchmarks/run.py NAME...``.
+"""Measure what befl claims to be fast at: ``make bench``, or ``python benchmarks/run.py NAME...`` for some of it.
 
-Writes ``build/bench.json``: a list of ``{name, value, unit, baseline, ratio, samples}``; values are medians, and the
-raw samples stand beside them. Each run states machine and commit. Baselines are measured in the same run.
+Writes ``build/bench.json``: commit, machine, and each figure with its value (a median), its raw samples, its bar and
+whether it is met; baselines are measured in the same run. What was measured before an interruption is in it too.
 """
 
 from __future__ import annotations
@@ -10,259 +10,221 @@ import argparse
 import json
 import os
 import platform
-import shutil
+import signal
 import statistics
 import subprocess
 import sys
-import tempfile
 import time
-from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Iterable
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import against_go
 import learning
 import ledger_tax as tax
-import numpy as np
+import memory
 import replay
+import rounds as whole_rounds
+from consortium import network
+from figure import Figure, median, table
 
 import befl.network
-from befl import client
-from befl.agent.ledger import Ledger
-from befl.agent.worker import RACES
-from befl.gateway import wait
-from befl.rules import codec
-from befl.rules import spec as specs
-from befl.rules.aggregation import RULES
+from befl.network.versions import versions
 from befl.rules.errors import BeflError
-from befl.rules.layout import Tensor
-from befl.rules.metrics.binary import BINS, Counts
-
-ROUNDS = 10
-TASK = """
-befl = 1
-name = "benchmark"
-mode = "horizontal"
-[app]
-name = "tabular"
-[data]
-alias = "none"
-label = "y"
-columns = {{ x = "number" }}
-[participants]
-least = {institutions}
-most = {institutions}
-[rounds]
-count = {rounds}
-[aggregation]
-rule = "fedavg"
-[privacy]
-scheme = "none"
-"""
 
 
-@dataclass
-class Figure:
-    """One measured figure."""
-
-    name: str
-    value: float
-    unit: str
-    samples: list[float]
-    baseline: str = ""
-    ratio: float | None = None
-    steps: dict[str, float] = field(default_factory=dict)
-
-
-def median(name: str, samples: list[float], unit: str, steps: dict[str, list[float]] | None = None) -> Figure:
-    """Make a figure of samples."""
-    split = {key: round(statistics.median(values), 4) for key, values in (steps or {}).items()}
-    return Figure(name, round(statistics.median(samples), 4), unit, [round(each, 4) for each in samples], steps=split)
-
-
-@contextmanager
-def network(institutions: int) -> Iterator[Path]:
-    """Run a throw-away network."""
-    folder = Path(tempfile.mkdtemp(prefix="befl-bench-"))
-    try:
-        names = tuple(f"org{number}" for number in range(1, institutions + 1))
-        befl.network.up(folder / "network", befl.network.make(names), owner=os.getpid())
-        yield folder / "network"
-    finally:
-        befl.network.down(folder / "network")
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def network_up_4orgs_s() -> list[Figure]:
+def network_up_4orgs_s(*, quick: bool) -> list[Figure]:
     """Four institutions from nothing to ready, Fabric built; and the memory of their processes."""
-    samples, memory = [], []
-    for _ in range(3):
+    samples, held = [], []
+    for _ in range(1 if quick else 3):
         started = time.monotonic()
         with network(4) as folder:
             samples.append(time.monotonic() - started)
             processes = [one for each in befl.network.status(folder).institutions for one in each.processes]
-            memory.append(sum(one.memory_bytes for one in processes) / 2**20)
-    return [median("network_up_4orgs_s", samples, "s"), median("network_memory_4orgs_mb", memory, "MB")]
+            held.append(sum(one.memory_bytes for one in processes) / 2**20)
+    return [median("network_up_4orgs_s", samples, "s"), median("network_memory_4orgs_mb", held, "MB")]
 
 
-def persist(act: Callable[[], Any]) -> Any:
-    """Do what an agent does when an endorser is a block behind: try again in a moment."""
-
-    def attempt() -> tuple[Any] | None:
-        try:
-            return (act(),)
-        except BeflError as error:
-            if error.code not in RACES:
-                raise
-            return None
-
-    return wait.until(attempt, timeout=30, interval=0.02, what="the transaction")[0]
+@cache
+def rounds(name: str, parameters: int, institutions: int, *, quick: bool) -> Figure:
+    """Whole rounds of agents that have trained already."""
+    with network(institutions) as folder:
+        split = whole_rounds.measure(folder, parameters, institutions, 3 if quick else 12)[1]
+    return median(name, [sum(each) for each in zip(*split.values(), strict=True)], "s", split)
 
 
-def rounds(
-    parameters: int,
-    institutions: int,
-    name: str,
-    count: int = ROUNDS,
-    then: Callable[[Path, str], list[Figure]] = lambda folder, task: [],  # noqa: ARG005  # its signature
-) -> list[Figure]:
-    """Whole rounds without training on a real network: open, updates, close, reports; as the agents do them."""
-    orgs = [f"org{number}" for number in range(1, institutions + 1)]
-    spec = specs.from_toml(TASK.format(institutions=institutions, rounds=count).encode())
-    steps: dict[str, list[float]] = {"open": [], "submit": [], "close": [], "report": []}
-    rule = RULES[spec.rules()["aggregation"]]
-    generator = np.random.default_rng(1)
-    counts = Counts(0, 0, 0, (0,) * BINS, (0,) * BINS)
-    with network(institutions) as folder, ExitStack() as stack, ThreadPoolExecutor(institutions) as pool:
-        ledgers = [stack.enter_context(client.connect(network=folder, identity=org)).ledger for org in orgs]
-        issuer = stack.enter_context(client.connect(network=folder, identity="org1/issuer")).ledger
-        model = np.zeros(parameters, dtype=np.int64)
-        state = rule.start(parameters, spec.aggregation)
-        layout = (Tensor("weights", (parameters,)),)
-        task = issuer.publish(spec, "0" * 64, layout, codec.model_bytes(model)).value["task"]
-        list(pool.map(lambda ledger: ledger.apply(task, "0" * 64), ledgers))
-        for number in range(1, count + 1):
-            values = [codec.encode(generator.normal(0, 0.1, parameters), 16, "8") for _ in orgs]
-            data = [codec.update_bytes(each) for each in values]
-            opener, current = ledgers[number % institutions], number
-
-            def timed(step: str, act: Callable[[], Any]) -> None:
-                started = time.monotonic()
-                persist(act)
-                steps[step].append(time.monotonic() - started)
-
-            def submit(place: int, current: int = current, data: list[bytes] = data) -> None:
-                persist(lambda: ledgers[place].submit(task, current, 1, data[place]))
-
-            timed("open", lambda ledger=opener: ledger.open(task))
-            timed("submit", lambda: list(pool.map(submit, range(institutions))))
-            timed("close", lambda ledger=opener, current=current: ledger.close(task, current))
-            aggregate = rule.aggregate(((each, 1) for each in values), parameters)
-            share = (institutions, institutions)
-            moved, state = rule.step(aggregate, institutions, state, share, spec.aggregation)
-            model = model + moved
-            digest = codec.digest(codec.model_bytes(model))
-
-            def report(ledger: Ledger, current: int = current, digest: str = digest) -> None:
-                persist(lambda: ledger.report(task, current, digest, counts))
-
-            timed("report", lambda: list(pool.map(report, ledgers)))
-        persist(lambda: ledgers[0].finish(task, codec.model_bytes(model)))
-        further = then(folder, task)
-    return further or [median(name, [sum(each) for each in zip(*steps.values(), strict=True)], "s", steps)]
+def round_10k_s(*, quick: bool) -> list[Figure]:
+    """Three institutions, 10,000 parameters."""
+    return [rounds("round_10k_s", 10_000, 3, quick=quick)]
 
 
-def ratios_to_go() -> list[Figure]:
+def round_1m_s(*, quick: bool) -> list[Figure]:
+    """Three institutions, a million parameters."""
+    return [rounds("round_1m_s", 1_000_000, 3, quick=quick)]
+
+
+def round_10k_8orgs_s(*, quick: bool) -> list[Figure]:
+    """Eight institutions, and how a round's time grows from three to eight: 1 is in proportion, less is better."""
+    [three] = round_10k_s(quick=quick)
+    eight = rounds("round_10k_8orgs_s", 10_000, 8, quick=quick)
+    eight.baseline, eight.ratio = three.name, round(eight.value / three.value, 4)
+    growth = Figure("growth_3_to_8_orgs", round(eight.value / three.value * 3 / 8, 4), "", [], baseline=three.name)
+    return [eight, growth]
+
+
+def ratios_to_go(*, quick: bool) -> list[Figure]:
     """The smallest chaincode on befl's shim and on Fabric's Go shim, 32 in flight, in turns on one network."""
     with network(3) as folder:
-        measured = against_go.measure(folder)
+        measured = against_go.measure(folder, pairs=3 if quick else 9)
     found = []
     for kind, samples in measured.items():
         go, python = (statistics.median(samples[language]) for language in ("go", "python"))
         found.append(median(f"{kind}_go_per_s", samples["go"], "1/s"))
-        figure = median(f"{kind}_per_s", samples["python"], "1/s")
-        figure.baseline, figure.ratio = f"{kind}_go_per_s", round(python / go, 4)
+        rate = median(f"{kind}_per_s", samples["python"], "1/s")
+        rate.ratio = round(python / go, 4)
         ratio = median(f"{kind}_ratio_to_go", against_go.ratio(samples), "")
-        ratio.baseline = f"{kind}_go_per_s"
-        found += [figure, ratio]
+        for each in (rate, ratio):
+            each.baseline, each.baseline_command = f"{kind}_go_per_s", against_go.BASELINE
+        found += [rate, ratio]
     return found
 
 
-def ledger_tax() -> list[Figure]:
+def ledger_tax(*, quick: bool) -> list[Figure]:
     """A real torch job of three institutions on the ledger, against the same loop without it."""
     with network(3) as folder:
-        found = tax.measure(folder)
+        found = tax.measure(folder, pairs=1 if quick else 2)
     plain = median("round_without_ledger_s", found["without"], "s")
     figure = median("round_with_ledger_s", found["with"], "s")
-    figure.baseline, figure.ratio = plain.name, round(tax.ratio(found), 4)
-    return [plain, figure, Figure("ledger_tax", round(tax.ratio(found), 4), "", [], baseline=plain.name)]
+    ratio = Figure("ledger_tax", round(tax.ratio(found), 4), "", [])
+    figure.ratio = ratio.value
+    for each in (figure, ratio):
+        each.baseline, each.baseline_command = plain.name, tax.BASELINE
+    return [plain, figure, ratio]
 
 
-def learned(name: str) -> list[Figure]:
-    """Train on a real data set, as institutions and in one place; the table of Markdown is printed too."""
-    try:
-        lines = learning.STUDIES[name]()
-    except learning.NotHereError as error:
-        print(f"{name}: left out, {error}")
-        return []
-    print(learning.table(lines))
-    [central] = [each for each in lines if each.how == "in one place"]
-    made = []
-    for each in lines:
-        figure = Figure(f"{name} {each.partition} {each.how}", round(each.score, 4), "", each.scores)
-        if each is not central:
-            figure.baseline, figure.ratio = f"{name} - in one place", round(each.score / central.score, 4)
-        made.append(figure)
-    return made
-
-
-def replay_50_rounds_s() -> list[Figure]:
-    """The replay of a task of 50 rounds, 10 000 parameters, three institutions, from an institution's peer."""
-
-    def then(folder: Path, task: str) -> list[Figure]:
+def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
+    """The replay of a task of 50 rounds, 10,000 parameters, three institutions, from an institution's peer."""
+    with network(3) as folder:
+        task = whole_rounds.measure(folder, 10_000, 3, 4 if quick else 49)[0]  # and one that ends it
         return [median("replay_50_rounds_s", replay.measure(folder, task), "s")]
 
-    return rounds(10_000, 3, "", 50, then)
+
+def memory_500_rounds(*, quick: bool) -> list[Figure]:
+    """Resident memory of every process while agents train 500 rounds; the process that grows most."""
+    held = memory.measure(*((20, 10) if quick else (500, 10)))
+    growth = {name: round(memory.growth(samples), 2) for name, samples in held.items()}
+    return [Figure("memory_growth_per_cent", max(growth.values()), "%", held, steps=growth)]
 
 
-FIGURES: dict[str, Callable[[], list[Figure]]] = {
+def learned(name: str) -> Callable[..., list[Figure]]:
+    """Make the measurement of a study: a real data set, learned by institutions together and in one place."""
+
+    def measure(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # accuracy has no short form
+        try:
+            lines = learning.STUDIES[name]()
+        except learning.NotHereError as error:
+            print(f"{name}: left out, {error}")
+            return []
+        print(learning.table(lines))
+        [central] = [each for each in lines if each.how == "in one place"]
+        made = []
+        for each in lines:
+            figure = Figure(f"{name} {each.partition} {each.how}", round(each.score, 4), "", each.scores)
+            if each is not central:
+                figure.baseline, figure.ratio = f"{name} - in one place", round(each.score / central.score, 4)
+            made.append(figure)
+        return made
+
+    return measure
+
+
+SPEED: dict[str, Callable[..., list[Figure]]] = {
     "network_up_4orgs_s": network_up_4orgs_s,
     "ratios_to_go": ratios_to_go,
-    "round_10k_s": lambda: rounds(10_000, 3, "round_10k_s"),
-    "round_1m_s": lambda: rounds(1_000_000, 3, "round_1m_s"),
+    "round_10k_s": round_10k_s,
+    "round_10k_8orgs_s": round_10k_8orgs_s,
+    "round_1m_s": round_1m_s,
     "ledger_tax": ledger_tax,
     "replay_50_rounds_s": replay_50_rounds_s,
-    **{name: lambda name=name: learned(name) for name in learning.STUDIES},  # type: ignore[misc]  # the default binds it
 }
+#: Measured by name only: 500 rounds take minutes in which nothing else is learned, and studies train for many more.
+BY_NAME: dict[str, Callable[..., list[Figure]]] = {
+    "memory_500_rounds": memory_500_rounds,
+    **{name: learned(name) for name in learning.STUDIES},
+}
+FIGURES = SPEED | BY_NAME
+
+
+def where() -> dict[str, Any]:
+    """Say what was measured, and on what."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    commit, changed = (
+        subprocess.run([*git, *command], capture_output=True, text=True, check=False).stdout.strip()
+        for command in (("rev-parse", "HEAD"), ("status", "--porcelain", "--untracked-files=no"))
+    )
+    models = [line for line in Path("/proc/cpuinfo").read_text().splitlines() if line.startswith("model name")]
+    return {
+        "commit": commit,
+        "uncommitted_changes": bool(changed),
+        "started": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": {
+            "processors": os.cpu_count(),
+            "model": models[0].partition(":")[2].strip() if models else platform.machine(),
+            "memory_mb": os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20,
+            "system": platform.platform(),
+            "load_at_start": list(os.getloadavg()),
+        },
+        "versions": versions(),
+    }
+
+
+def measure(names: Iterable[str], output: Path, *, quick: bool) -> list[Figure]:
+    """Measure the named figures one after another, and keep the file up to date."""
+    about, found = {**where(), "quick": quick}, []
+    print(
+        f"{about['machine']['processors']} x {about['machine']['model']}, Python {about['versions']['python']}, "
+        f"Fabric {about['versions']['fabric']}, commit {about['commit'][:12]}"
+    )
+    output.parent.mkdir(parents=True, exist_ok=True)
+    for name in names:
+        for figure in FIGURES[name](quick=quick):
+            found.append(figure)
+            steps = "".join(f"  {step} {value}" for step, value in figure.steps.items())
+            print(f"{figure.name:<24} {figure.value:>9} {figure.unit}  {figure.samples}{steps}", flush=True)
+            command = f"python benchmarks/run.py {name}"
+            output.write_text(
+                json.dumps({**about, "figures": [{**each.to_json(), "command": command} for each in found]}, indent=2)
+                + "\n"
+            )
+    return found
 
 
 def main() -> int:
-    """Measure the named figures, all by default."""
+    """Measure the named figures, those of speed by default; return the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(FIGURES))
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"{', '.join(SPEED)}; by name only {', '.join(BY_NAME)}"
+    )
+    parser.add_argument("--quick", action="store_true", help="fewest samples: shows that it runs, measures nothing")
     parser.add_argument("--output", type=Path, default=Path("build/bench.json"))
     arguments = parser.parse_args()
     unknown = set(arguments.names) - set(FIGURES)
     if unknown:
         parser.error(f"no such figure: {', '.join(sorted(unknown))}; there are {', '.join(FIGURES)}")
-    commit = subprocess.run(
-        ["git", "rev-parse", "HEAD"],  # noqa: S607  # whichever git the user has
-        capture_output=True,
-        text=True,
-        check=False,
-    ).stdout.strip()
-    print(f"{os.cpu_count()} cores {platform.machine()}, Python {platform.python_version()}, commit {commit[:12]}")
-    found: list[Figure] = []
-    for name in arguments.names or FIGURES:
-        for figure in FIGURES[name]():
-            found.append(figure)
-            steps = "".join(f"  {step} {value}" for step, value in figure.steps.items())
-            print(f"{figure.name:<24} {figure.value:>9} {figure.unit}  {figure.samples}{steps}", flush=True)
-    arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    arguments.output.write_text(json.dumps([asdict(each) for each in found], indent=2) + "\n")
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        found = measure(arguments.names or SPEED, arguments.output, quick=arguments.quick)
+    except KeyboardInterrupt:
+        print("interrupted; nothing is left running", file=sys.stderr)
+        return 130
+    except BeflError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n" + table(found))
+    if arguments.quick:
+        print("--quick: too few samples to hold against a bar")
+    print(f"raw samples: {arguments.output}")
     return 0
 
 

@@ -1,0 +1,107 @@
+"""What ``make bench`` says about its figures; the measuring itself is tests/network/test_bench.py."""
+
+from __future__ import annotations
+
+import importlib
+import json
+from pathlib import Path
+
+import pytest
+
+BENCHMARKS = Path(__file__).parents[3] / "benchmarks"
+
+
+@pytest.fixture
+def bench(monkeypatch):
+    monkeypatch.syspath_prepend(str(BENCHMARKS))
+    return importlib.import_module
+
+
+def test_every_bar_belongs_to_a_figure_that_says_whether_it_is_met(bench):
+    figure = bench("figure")
+    assert figure.Figure("round_10k_s", 0.5, "s", []).met is True
+    assert figure.Figure("round_10k_s", 0.51, "s", []).met is False
+    assert figure.Figure("submit_ratio_to_go", 0.95, "", []).met is True
+    assert figure.Figure("submit_ratio_to_go", 0.94, "", []).met is False
+    assert figure.Figure("network_memory_4orgs_mb", 1, "MB", []).met is None
+    assert figure.Figure("ledger_tax", 1.0, "", []).to_json()["bar"] == "<= 1.1"
+
+
+def test_the_table_shows_bars_first_and_what_is_missed(bench):
+    figure = bench("figure")
+    lines = figure.table(
+        [
+            figure.median("without a bar", [1.0, 3.0, 2.0], "MB"),
+            figure.median("round_1m_s", [4.0], "s"),
+            figure.median("round_10k_s", [0.4], "s"),
+        ]
+    ).splitlines()
+    assert [line.split()[0] for line in lines] == ["figure", "round_1m_s", "round_10k_s", "without"]
+    assert lines[1].split()[1:] == ["4", "s", "<=", "3", "NOT", "MET"]
+    assert lines[2].split()[1:] == ["0.4", "s", "<=", "0.5", "met"]
+    assert lines[3].split()[-2:] == ["2", "MB"]
+
+
+@pytest.mark.parametrize(
+    ("samples", "grows"),
+    [
+        ([50.0, 90.0, 100.0, 100.0, 100.0, 101.0, 100.0, 99.0, 101.0, 100.0], False),  # caches fill, then nothing
+        ([100.0, 100.0, 100.0, 100.0, 140.0, 100.0, 101.0, 140.0, 100.0, 100.0], False),  # a heap before its collection
+        ([100.0 + 5 * number for number in range(10)], True),
+    ],
+)
+def test_memory_grows_when_the_second_half_rises(bench, samples, grows):
+    assert (bench("memory").growth(samples) > bench("figure").BARS["memory_growth_per_cent"][1]) is grows
+
+
+def test_the_file_says_commit_machine_and_command(bench, monkeypatch, tmp_path):
+    run, figure = bench("run"), bench("figure")
+
+    def two(*, quick):
+        return [figure.median("round_10k_s", [0.5, 0.4], "s"), figure.median("beside", [1.0 + quick], "")]
+
+    monkeypatch.setitem(run.FIGURES, "two", two)
+    found = run.measure(["two"], tmp_path / "made" / "bench.json", quick=True)
+    written = json.loads((tmp_path / "made" / "bench.json").read_text())
+    assert [each.value for each in found] == [0.45, 2.0]
+    assert written["quick"] is True
+    assert written["machine"]["processors"] >= 1
+    assert {"commit", "uncommitted_changes", "started", "versions"} <= written.keys()
+    assert written["versions"].keys() >= {"python", "fabric", "numpy"}
+    assert written["figures"][0] == {
+        "name": "round_10k_s",
+        "value": 0.45,
+        "unit": "s",
+        "samples": [0.5, 0.4],
+        "baseline": "",
+        "baseline_command": "",
+        "ratio": None,
+        "steps": {},
+        "bar": "<= 0.5",
+        "met": True,
+        "command": "python benchmarks/run.py two",
+    }
+
+
+def test_what_is_interrupted_keeps_what_was_measured(bench, monkeypatch, tmp_path, capsys):
+    run, figure = bench("run"), bench("figure")
+
+    def interrupted(*, quick):
+        raise KeyboardInterrupt
+
+    monkeypatch.setitem(run.FIGURES, "one", lambda *, quick: [figure.median("round_10k_s", [0.5], "s")])
+    monkeypatch.setitem(run.FIGURES, "two", interrupted)
+    monkeypatch.setattr("signal.signal", lambda *_: None)
+    monkeypatch.setattr("sys.argv", ["run.py", "one", "two", "--output", str(tmp_path / "bench.json")])
+    assert run.main() == 130
+    assert "nothing is left running" in capsys.readouterr().err
+    assert [each["name"] for each in json.loads((tmp_path / "bench.json").read_text())["figures"]] == ["round_10k_s"]
+
+
+def test_an_unknown_figure_is_refused_with_those_there_are(bench, monkeypatch, capsys):
+    run = bench("run")
+    monkeypatch.setattr("sys.argv", ["run.py", "speed"])
+    with pytest.raises(SystemExit) as end:
+        run.main()
+    assert end.value.code == 2
+    assert "no such figure: speed; there are network_up_4orgs_s" in capsys.readouterr().err
