@@ -59,8 +59,8 @@ soak: setup  ## Kill processes of a consortium for long (SOAK_KILLS=200, SOAK_SE
 fuzz: $(PROJECT) $(FUZZ)  ## Fuzz every decoder of foreign bytes with atheris (FUZZ_SECONDS=30 each)
 	@FUZZ_SECONDS=$(FUZZ_SECONDS) $(BIN)/python tests/fuzz/run.py
 
-bench: setup  ## Measure what befl promises, on this machine (some minutes)
-	@$(BIN)/python benchmarks/run.py
+bench: setup  ## Measure what befl promises to be fast at (some minutes; NAMES="round_1m_s" for some of it)
+	@$(BIN)/python benchmarks/run.py $(NAMES)
 
 check: lint types arrows docs house  ## Run linters, type checker, the arrows between packages, documentation, house rules
 
