@@ -17,7 +17,7 @@ from typing import Final
 from fabric_protos.peer import events_pb2
 
 from befl.audit.block import Block, parse, read
-from befl.gateway import Network
+from befl.gateway import EventsError, Network
 from befl.rules.errors import BeflError
 
 MAGIC: Final = b"befl ledger 1\n"
@@ -25,11 +25,14 @@ MOST_BYTES: Final = 100 * 1024 * 1024
 """The most that a block with its private data may have: as much as a peer can deliver in a message."""
 
 _LENGTH: Final = 4
+_TOO_LARGE: Final = "BEFL-G-017"
 _HINT: Final = "A ledger is recorded with befl audit export."
 
 
 def from_peer(network: Network, first: int = 0, *, private: bool = True) -> Iterator[Block]:
     """Read the blocks that the peer has now.
+
+    A block whose private data are more than one message holds comes without them: the peer cannot deliver it otherwise.
 
     Parameters
     ----------
@@ -46,13 +49,22 @@ def from_peer(network: Network, first: int = 0, *, private: bool = True) -> Iter
         When the peer ends the stream of blocks, for example because the identity may not read it.
     """
     height = network.height()
-    if first >= height:
-        return
-    with network.block_events(first, kind="private" if private else "full") as messages:
-        for number, message in enumerate(messages, first + 1):
-            yield parse(message if private else events_pb2.BlockAndPrivateData(block=message))
-            if number == height:
-                return
+    number, whole = first, private
+    while number < height:
+        try:
+            with network.block_events(number, kind="private" if whole else "full") as messages:
+                for message in messages:
+                    yield parse(message if whole else events_pb2.BlockAndPrivateData(block=message))
+                    number += 1
+                    if number == height or whole != private:
+                        break
+                else:
+                    return  # the gateway was closed
+            whole = private
+        except EventsError as error:
+            if error.code != _TOO_LARGE or not whole:
+                raise
+            whole = False
 
 
 def from_files(paths: Iterable[Path]) -> Iterator[Block]:

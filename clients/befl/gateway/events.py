@@ -29,6 +29,7 @@ _PASSING: Final = frozenset({common_pb2.Status.SUCCESS, common_pb2.Status.SERVIC
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
 # Reconnecting helps against everything else, ABORTED (the peer shuts down) included.
+_TOO_LARGE: Final = "BEFL-G-017"
 _FINAL: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -105,9 +106,10 @@ class _Following(abc.ABC, Generic[T]):
             except StopIteration:
                 self._lost()
             except grpc.RpcError as error:
-                if not self._closed.is_set() and error.code() in _FINAL:
+                refusal = from_rpc(EventsError, error)
+                if not self._closed.is_set() and (error.code() in _FINAL or refusal.code == _TOO_LARGE):
                     self.close()
-                    raise from_rpc(EventsError, error) from None
+                    raise refusal from None
                 self._lost()
         raise StopIteration
 

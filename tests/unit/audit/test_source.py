@@ -12,6 +12,7 @@ from fabric_protos.peer import events_pb2
 
 from befl.audit import source
 from befl.audit.block import header_bytes, parse, read
+from befl.gateway import EventsError
 from befl.rules.errors import BeflError
 
 
@@ -55,6 +56,32 @@ def test_a_peers_blocks_from_where_one_likes(first, numbers, private):
     found = list(source.from_peer(Peer(), first, private=private))
     assert [block.number for block in found] == numbers
     assert all((block.transactions[0].private_set is not None) == private for block in found)
+
+
+@pytest.mark.parametrize("code", ["BEFL-G-017", "BEFL-G-030"])
+def test_a_block_that_is_too_large_comes_without_its_private_data(code):
+    class Peer:
+        def height(self):
+            return 5
+
+        @contextlib.contextmanager
+        def block_events(self, start, *, kind):
+            def messages():
+                for number in range(start, 99):
+                    if number in {0, 2, 3} and kind == "private":
+                        raise EventsError(code, "trying to send message larger than max")
+                    message = source._message(made(number))
+                    yield message if kind == "private" else message.block
+
+            yield messages()
+
+    reading = source.from_peer(Peer())
+    if code != "BEFL-G-017":
+        with pytest.raises(EventsError):
+            next(reading)
+        return
+    found = [(block.number, block.transactions[0].private_set is not None) for block in reading]
+    assert found == [(0, False), (1, True), (2, False), (3, False), (4, True)]
 
 
 def test_a_file_that_is_there_is_kept(tmp_path):

@@ -99,11 +99,16 @@ def test_a_peer_that_goes_and_comes_back(network, fake, service):
 
 
 @pytest.mark.parametrize(
-    ("status", "code"),
-    [("PERMISSION_DENIED", "BEFL-G-030"), ("NOT_FOUND", "BEFL-G-030"), ("INVALID_ARGUMENT", "BEFL-G-029")],
+    ("status", "words", "code"),
+    [
+        ("PERMISSION_DENIED", "no", "BEFL-G-030"),
+        ("NOT_FOUND", "no", "BEFL-G-030"),
+        ("INVALID_ARGUMENT", "no", "BEFL-G-029"),
+        ("RESOURCE_EXHAUSTED", "trying to send message larger than max (5 vs. 4)", "BEFL-G-017"),
+    ],
 )
-def test_what_reconnecting_does_not_cure(network, fake, status, code):
-    fake.script["ChaincodeEvents"].append(Failure(status, "no"))
+def test_what_reconnecting_does_not_cure(network, fake, status, words, code):
+    fake.script["ChaincodeEvents"].append(Failure(status, words))
     with network.chaincode_events("befl", start_block=3) as events:
         with pytest.raises(EventsError) as caught:
             next(events)
