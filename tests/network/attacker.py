@@ -182,6 +182,7 @@ class World:
         """Submit the next step of a state; ``org2 NAME`` is another institution's."""
         org, _, name = step.rpartition(" ")
         arguments, transient = self.asked(subject, name)
+        self.level()  # an endorser a block behind would refuse
         done = self.acting(name, org or "org1").submit(name, *arguments, transient=transient)
         if name == "TaskContract:Publish":
             subject.task = canonical.loads(done.result)["task"]
