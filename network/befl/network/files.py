@@ -242,6 +242,8 @@ def peer_service(
         "CORE_LEDGER_PVTDATASTORE_PURGEINTERVAL": "1",
         "CORE_PEER_AUTHENTICATION_TIMEWINDOW": _go(topology.chaincode.time_tolerance),
         "CORE_PEER_GATEWAY_ENDORSEMENTTIMEOUT": _go(topology.chaincode.endorsement_timeout),
+        # the gateway goes on to another orderer when one does not answer; half a minute of waiting is a round's time
+        "CORE_PEER_GATEWAY_BROADCASTTIMEOUT": "5s",
         "CORE_CHAINCODE_EXECUTETIMEOUT": _go(topology.chaincode.execute_timeout),
         "CORE_CHAINCODE_EXTERNALBUILDERS": f"[{{name: ccaas_builder, path: {json.dumps(str(home.builder))}}}]",
         "CORE_PEER_TLS_ENABLED": "true",
