@@ -14,6 +14,29 @@ from pathlib import Path
 import befl.network
 from befl import client
 
+TASK = """\
+befl = 1
+name = "{name}"
+mode = "horizontal"
+[app]
+name = "tabular"
+[data]
+alias = "rows"
+label = "y"
+classes = ["no", "yes"]
+[data.columns]
+x = "number"
+[participants]
+least = {institutions}
+most = {institutions}
+[rounds]
+count = {rounds}
+[aggregation]
+rule = "fedavg"
+bits = {bits}
+[privacy]
+scheme = "none"
+"""
 AGENT = """\
 befl = 1
 [network]

@@ -11,35 +11,13 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from consortium import agents, configure, names, network
+from consortium import TASK, agents, configure, names, network
 
 import befl.network
 from befl import client
 from befl.gateway import wait
 
 INSTITUTIONS = 3
-TASK = """\
-befl = 1
-name = "memory"
-mode = "horizontal"
-[app]
-name = "tabular"
-[data]
-alias = "rows"
-label = "y"
-classes = ["no", "yes"]
-[data.columns]
-x = "number"
-[participants]
-least = {institutions}
-most = {institutions}
-[rounds]
-count = {rounds}
-[aggregation]
-rule = "fedavg"
-[privacy]
-scheme = "none"
-"""
 
 
 def measure(rounds: int, samples: int) -> dict[str, list[float]]:
@@ -49,7 +27,7 @@ def measure(rounds: int, samples: int) -> dict[str, list[float]]:
     with network(INSTITUTIONS) as folder:
         toml = folder / "TASK.toml"
         # one round more, so that no agent has ended the task and its child when the last sample is taken
-        toml.write_text(TASK.format(institutions=INSTITUTIONS, rounds=rounds + 1))
+        toml.write_text(TASK.format(name="memory", institutions=INSTITUTIONS, rounds=rounds + 1, bits=32))
         configs = [_agent(folder, org) for org in orgs]
         with agents(configs) as pids, client.connect(network=folder, identity="org1/issuer") as issuer:
             task = issuer.tasks.publish(toml).task

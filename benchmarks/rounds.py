@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from consortium import configure, names
+from consortium import TASK, configure, names
 from numpy.typing import NDArray
 
 from befl import client
@@ -32,29 +32,6 @@ from befl.rules.metrics.binary import BINS, Counts
 from befl.rules.seeds import rounding_seed
 from befl.rules.view import TaskView
 
-TASK = """
-befl = 1
-name = "benchmark"
-mode = "horizontal"
-[app]
-name = "tabular"
-[data]
-alias = "rows"
-label = "y"
-classes = ["no", "yes"]
-[data.columns]
-x = "number"
-[participants]
-least = {institutions}
-most = {institutions}
-[rounds]
-count = {rounds}
-[aggregation]
-rule = "fedavg"
-bits = 16
-[privacy]
-scheme = "none"
-"""
 #: What follows what in a round; each lasts from the end of the one before to the end of all institutions' own.
 STEPS = ("pack", "submit", "close", "follow", "report", "open")
 
@@ -120,7 +97,8 @@ def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> tu
             for seed, org in enumerate(names(institutions))
         ]
         issuer = stack.enter_context(client.connect(network=folder, identity="org1/issuer"))
-        spec = specs.from_toml(TASK.format(institutions=institutions, rounds=rounds + 1).encode())
+        text = TASK.format(name="benchmark", institutions=institutions, rounds=rounds + 1, bits=16)
+        spec = specs.from_toml(text.encode())
         layout, model = (Tensor("weights", (parameters,)),), codec.model_bytes(np.zeros(parameters, np.int64))
         task = issuer.ledger.publish(spec, app_of("tabular").digest, layout, model).value["task"]
         wait.until(

@@ -11,8 +11,9 @@ from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.msp import identities_pb2
 
 from befl.audit.checks import CHECKS
-from befl.audit.execution import _as_recorded, _reads_bytes
+from befl.audit.execution import _as_recorded
 from befl.audit.report import Report
+from befl.audit.state import kv_read
 from befl.ledger import RangeRead, Version, create_composite_key, make_creator
 from befl.rules import artefact, codec
 from befl.rules.aggregation import RULES
@@ -425,13 +426,18 @@ class FabricsTree:
         for read in reads:
             pending.append(read)
             if len(pending) > degree:
-                self.update(hashlib.sha256(_reads_bytes(pending)).digest())
+                self.update(self.leaf(pending))
                 pending.clear()
         self.empty = not any(self.tree.values())
         if not self.empty:
             if pending:
-                self.update(hashlib.sha256(_reads_bytes(pending)).digest())
+                self.update(self.leaf(pending))
             self.done()
+
+    @staticmethod
+    def leaf(reads):
+        found = [kv_read(key, version) for key, version in reads]
+        return hashlib.sha256(kv_rwset_pb2.QueryReads(kv_reads=found).SerializeToString()).digest()
 
     @staticmethod
     def combined(hashes):

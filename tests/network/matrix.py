@@ -80,7 +80,6 @@ _NO_END: Final = "nothing ends it"
 _NO_PHASE: Final = "belongs to no phase"
 _NO_TASK: Final = "names no task"
 _NO_ROUND: Final = "names no round"
-_PAGE: Final = "a page of records: perhaps an empty one"
 SHAPES: Final = ("fresh", "early", "late", "twice", "wrong task", "wrong round")
 
 

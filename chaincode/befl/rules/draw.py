@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable
+from typing import Final
+
+VERSION: Final = "draw/1"
 
 
 def rank(purpose: str, task: str, number: int, institutions: Iterable[str]) -> list[str]:

@@ -11,7 +11,7 @@ from decimal import Decimal
 from math import prod
 from typing import Any, Final
 
-from befl.rules import aggregation, canonical, modes, schemes, statistics
+from befl.rules import aggregation, canonical, draw, modes, schemes, statistics
 from befl.rules.aggregation import fixed
 from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
@@ -367,7 +367,7 @@ class TaskSpec:
             "mode": modes.MODES.newest(self.mode),
             "aggregation": aggregation.RULES.newest(self.aggregation.rule),
             "scheme": schemes.SCHEMES.newest(self.privacy.scheme),
-            "draw": "draw/1",
+            "draw": draw.VERSION,
             "metrics": METRICS.newest(self.data.metrics),
             **({"statistics": statistics.VERSION} if self.data.pooled else {}),
         }
@@ -380,7 +380,7 @@ def unknown_rules(rules: Mapping[str, str]) -> list[str]:
         "mode": modes.MODES,
         "aggregation": aggregation.RULES,
         "scheme": schemes.SCHEMES,
-        "draw": ("draw/1",),
+        "draw": (draw.VERSION,),
         "metrics": METRICS,
         "statistics": (statistics.VERSION,),
     }

@@ -182,6 +182,11 @@ class Block:
     flags: bytes
 
 
+def code_name(code: int) -> str:
+    """Return a validation code as Fabric calls it, or its number where it has no name."""
+    return str(Code.Name(code)) if code in Code.values() else str(code)
+
+
 def read(data: bytes) -> Block:
     """Read a block with its private data (``protos.BlockAndPrivateData``).
 

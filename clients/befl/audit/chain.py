@@ -11,7 +11,7 @@ from fabric_protos.common import common_pb2
 from google.protobuf.message import DecodeError
 
 from befl.audit import configuration, private
-from befl.audit.block import Block, Code, Transaction, header_bytes
+from befl.audit.block import Block, Code, Transaction, code_name, header_bytes
 from befl.audit.configuration import BLOCK_VALIDATION, WRITERS, Configuration, InvalidConfigurationError, Signed
 from befl.audit.msp import InvalidIdentityError
 from befl.audit.report import Report
@@ -212,10 +212,10 @@ class _Chain:
         """Compare the codes of the block's metadata with those that follow from the blocks."""
         for transaction, right in zip(block.transactions, judged, strict=True):
             if transaction.flag == Code.VALID and right.code != Code.VALID:
-                self.report.find(right.check, block.number, transaction.txid, f"{right.why} ({_name(right.code)})")
+                self.report.find(right.check, block.number, transaction.txid, f"{right.why} ({code_name(right.code)})")
             elif self.report.looks("flags") and transaction.flag != right.code:
                 why = f": {right.why}" if right.why else ""
-                message = f"it is marked {_name(transaction.flag)} and is {_name(right.code)}{why}"
+                message = f"it is marked {code_name(transaction.flag)} and is {code_name(right.code)}{why}"
                 self.report.find("flags", block.number, transaction.txid, message)
 
     def _committed(self, block: Block, flags: tuple[int, ...]) -> None:
@@ -232,7 +232,3 @@ class _Chain:
             self.commit_hash = b""
         if self.report.looks("commit_hash") and self.commit_hash != right:
             self._find("commit_hash", block, "what the peer committed is not what follows from the blocks")
-
-
-def _name(code: int) -> str:
-    return str(Code.Name(code)) if code in Code.values() else str(code)

@@ -19,7 +19,6 @@ WRITERS: Final = "/Channel/Writers"
 BLOCK_VALIDATION: Final = "/Channel/Orderer/BlockValidation"
 LIFECYCLE_ENDORSEMENT: Final = "/Channel/Application/LifecycleEndorsement"
 
-_KINDS: Final = ("groups", "values", "policies")
 _ROOT: Final = "Channel"
 _CAPABILITIES: Final = ("values", (_ROOT, "Orderer", "Capabilities"))
 

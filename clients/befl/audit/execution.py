@@ -9,16 +9,16 @@ nothing, and the state that they read has gone by.
 
 from __future__ import annotations
 
-import hashlib
 import json
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Final, TypeVar
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.msp import identities_pb2
 
 from befl.audit.block import Transaction
 from befl.audit.report import Report
+from befl.audit.state import kv_read, summary, version
 from befl.ledger import (
     Creator,
     Endorsed,
@@ -35,12 +35,9 @@ from befl.rules.errors import BeflError
 
 _DEGREE: Final = 50
 """Of the tree of hashes that Fabric records instead of the reads of a longer range (``query_executor.go``)."""
-_POLICY: Final = "VALIDATION_PARAMETER"
-_MISSING: Final = "BEFL-G-010"
 _NO_RULE: Final = "BEFL-T-001"
 _SHOWN: Final = 60
 
-T = TypeVar("T")
 PrivateKey = tuple[str, str]
 """Collection, and SHA-256 (hex) of a key."""
 
@@ -202,7 +199,7 @@ def _sets(space: Any, private: Mapping[str, Any]) -> tuple[ReadSet, WriteSet, li
     """Read a namespace's part of a read-write set, with the private writes that came along; and what is odd in it."""
     found = kv_rwset_pb2.KVRWSet.FromString(space.rwset)
     reads = ReadSet(
-        {each.key: _version(each) for each in found.reads}, [_range(each) for each in found.range_queries_info]
+        {each.key: version(each) for each in found.reads}, [_range(each) for each in found.range_queries_info]
     )
     writes = WriteSet({each.key: None if each.is_delete else each.value for each in found.writes})
     odd = [f"sets the policy of key {shown(each.key)}" for each in found.metadata_writes]
@@ -210,7 +207,7 @@ def _sets(space: Any, private: Mapping[str, Any]) -> tuple[ReadSet, WriteSet, li
         name, hashed = collection.collection_name, kv_rwset_pb2.HashedRWSet.FromString(collection.hashed_rwset)
         odd += [f"sets the policy of a key in collection {name}" for _ in hashed.metadata_writes]
         if hashed.hashed_reads:
-            reads.private[name] = {each.key_hash.hex(): _version(each) for each in hashed.hashed_reads}
+            reads.private[name] = {each.key_hash.hex(): version(each) for each in hashed.hashed_reads}
         if not hashed.hashed_writes:
             continue
         plain = {digest(each.key): each for each in private[name].writes} if name in private else {}
@@ -228,51 +225,20 @@ def _sets(space: Any, private: Mapping[str, Any]) -> tuple[ReadSet, WriteSet, li
     return reads, writes, odd
 
 
-def _version(read: Any) -> Version | None:
-    return Version(read.version.block_num, read.version.tx_num) if read.HasField("version") else None
-
-
 def _range(query: Any) -> RangeRead:
-    reads = tuple((each.key, _version(each) or Version(0, 0)) for each in query.raw_reads.kv_reads)
-    merkle = query.reads_merkle_hashes
-    summary = _summary(merkle.max_degree, merkle.max_level, merkle.max_level_hashes) if merkle.max_level else ""
-    return RangeRead(query.start_key, query.end_key, query.itr_exhausted, reads, summary)
+    reads = tuple((each.key, version(each) or Version(0, 0)) for each in query.raw_reads.kv_reads)
+    tree = query.reads_merkle_hashes
+    return RangeRead(query.start_key, query.end_key, query.itr_exhausted, reads, _told(tree) if tree.max_level else "")
 
 
-def _summary(degree: int, level: int, hashes: Sequence[bytes]) -> str:
-    return f"{degree} {level} {' '.join(each.hex() for each in hashes)}"
+def _told(tree: Any) -> str:
+    return f"{tree.max_degree} {tree.max_level} {' '.join(each.hex() for each in tree.max_level_hashes)}"
 
 
 def _as_recorded(entry: RangeRead) -> RangeRead:
-    """Return a range as Fabric records it: the reads, or of many a tree of hashes (``query_results_helper.go``)."""
-    if len(entry.reads) <= _DEGREE:
-        return entry
-    level, width = 1, _DEGREE + 1
-    hashes = [
-        hashlib.sha256(_reads_bytes(entry.reads[start : start + width])).digest()
-        for start in range(0, len(entry.reads), width)
-    ]
-    while len(hashes) > _DEGREE:
-        hashes = [
-            hashlib.sha256(b"".join(hashes[start : start + width])).digest()
-            if start + 1 < len(hashes)
-            else hashes[start]
-            for start in range(0, len(hashes), width)
-        ]
-        level += 1
-    return RangeRead(entry.start, entry.end, entry.exhausted, (), _summary(_DEGREE, level, hashes))
-
-
-def _parts(items: Sequence[T]) -> list[Sequence[T]]:
-    return [items[start : start + _DEGREE + 1] for start in range(0, len(items), _DEGREE + 1)]
-
-
-def _reads_bytes(reads: Sequence[tuple[str, Version]]) -> bytes:
-    listed = [
-        kv_rwset_pb2.KVRead(key=key, version=kv_rwset_pb2.Version(block_num=place.block, tx_num=place.transaction))
-        for key, place in reads
-    ]
-    return bytes(kv_rwset_pb2.QueryReads(kv_reads=listed).SerializeToString())
+    """Return a range as Fabric records it: the reads, or of many a tree of hashes."""
+    tree = summary([kv_read(*read) for read in entry.reads], _DEGREE)
+    return entry if tree is None else RangeRead(entry.start, entry.end, entry.exhausted, (), _told(tree))
 
 
 # --- in words -----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -17,6 +18,7 @@ from befl.rules import spec as specs
 from befl.rules import view as views
 from befl.rules.chain import Link
 from befl.rules.errors import BeflError
+from befl.rules.view import TaskView
 
 _MODELS: Final = "models"
 _UPDATES: Final = "updates"
@@ -86,6 +88,11 @@ class _Follower:
         if found is None:
             raise BeflError("BEFL-T-007", f"there is no task {task} in these blocks")
         self.task = found
+
+    @cached_property
+    def view(self) -> TaskView:
+        """The task as its rules read it; raises what a false record makes them raise."""
+        return views.make(self.task, [], [], None, [], [])
 
     def record(self, kind: str, *names: str) -> dict[str, Any] | None:
         data = self._state.get(create_composite_key(kind, names))
@@ -159,15 +166,13 @@ class _Follower:
         except _LackingError as error:
             self._report.cannot(f"the models of task {task}", error.why(self._execution))
             return None
-        view = views.make(self.task, [], [], None, [], [])
-        return chain.start(view, codec.read_model(data, self.task["length"]))
+        return chain.start(self.view, codec.read_model(data, self.task["length"]))
 
     def _step(self, record: dict[str, Any], link: Link) -> Link | None:
         """Take one round's step; None when it cannot be taken, or leads elsewhere than the ledger says."""
         task, number = self.task["id"], number_key(record["round"])
         try:
-            view = views.make(self.task, [], [], None, [], [])
-            return chain.follow(view, record, link, lambda of: self.value(_UPDATES, "update", task, number, of))
+            return chain.follow(self.view, record, link, lambda of: self.value(_UPDATES, "update", task, number, of))
         except _LackingError as error:
             what = f"the models of task {task} from round {record['round']} on"
             self._report.cannot(what, error.why(self._execution))

@@ -9,13 +9,14 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 from cryptography import x509
 from fabric_protos.msp import identities_pb2
 from google.protobuf.message import DecodeError
 
-from befl.audit.block import Block, Code, Transaction
+from befl.audit.block import Block, Transaction, code_name
 from befl.gateway.identity import UNREADABLE
 from befl.rules.errors import BeflError
 
@@ -126,7 +127,7 @@ class Query:
         return int(found[1]), int(found[2])
 
     def wants(self, entry: Entry) -> bool:
-        """Say whether a transaction is one of those."""
+        """Say whether a transaction is one of those, wherever it stands."""
         kind = self.kind.lower()
         name = entry.transaction.lower()
         return (
@@ -135,7 +136,6 @@ class Query:
             and kind in ("", name, name.partition(":")[2])
             and (self.since_ms is None or entry.time_ms >= self.since_ms)
             and (self.until_ms is None or entry.time_ms < self.until_ms)
-            and (entry.block, entry.index) > self.place
         )
 
 
@@ -149,9 +149,9 @@ def query(blocks: Iterable[Block], wanted: Query) -> Page:
     """
     if wanted.limit < 1:
         raise BeflError("BEFL-C-004", f"limit: must be at least 1, not {wanted.limit}")
-    found: list[Entry] = []
+    place, found = wanted.place, list[Entry]()
     for entry in entries(blocks):
-        if not wanted.wants(entry):
+        if (entry.block, entry.index) <= place or not wanted.wants(entry):
             continue
         if len(found) == wanted.limit:
             return Page(tuple(found), f"{found[-1].block}:{found[-1].index}")
@@ -174,7 +174,7 @@ def entries(blocks: Iterable[Block]) -> Iterator[Entry]:
                 transaction=_called(transaction),
                 task=task,
                 round=number,
-                code=Code.Name(transaction.flag) if transaction.flag in Code.values() else str(transaction.flag),
+                code=code_name(transaction.flag),
                 txid=transaction.txid,
                 arguments=transaction.args,
                 endorsers=tuple(_who(each.endorser)[0] for each in transaction.endorsements),
@@ -197,6 +197,7 @@ def _about(transaction: Transaction) -> tuple[str, int]:
     return (task, number) if isinstance(task, str) and isinstance(number, int) else ("", 0)
 
 
+@lru_cache(maxsize=1024)  # a channel's few identities sign all of its transactions
 def _who(creator: bytes) -> tuple[str, str]:
     """Return institution and name of an identity; empty what cannot be read."""
     try:

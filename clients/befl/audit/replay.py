@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from befl.audit.block import Block, Code
+from befl.audit.block import Block, Code, code_name
 from befl.audit.chain import verify
 from befl.audit.checks import CHECKS
 from befl.audit.execution import Execution
@@ -139,7 +139,7 @@ def replay(
     else:
         compare(hashes, report)
     if wrong := sorted(code for code in flags if code != Code.VALID):
-        counted = ", ".join(f"{Code.Name(code)} {flags[code]}" for code in wrong)
+        counted = ", ".join(f"{code_name(code)} {flags[code]}" for code in wrong)
         what = f"what invalid transactions would have done ({counted})"
         report.cannot(what, "they changed nothing, and the state that they read has gone by")
     for what, why in _NEVER:

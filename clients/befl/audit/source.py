@@ -18,6 +18,7 @@ from fabric_protos.peer import events_pb2
 
 from befl.audit.block import Block, parse, read
 from befl.gateway import EventsError, Network
+from befl.gateway.events import TOO_LARGE
 from befl.rules.errors import BeflError
 
 MAGIC: Final = b"befl ledger 1\n"
@@ -25,7 +26,6 @@ MOST_BYTES: Final = 100 * 1024 * 1024
 """The most that a block with its private data may have: as much as a peer can deliver in a message."""
 
 _LENGTH: Final = 4
-_TOO_LARGE: Final = "BEFL-G-017"
 _HINT: Final = "A ledger is recorded with befl audit export."
 
 
@@ -62,7 +62,7 @@ def from_peer(network: Network, first: int = 0, *, private: bool = True) -> Iter
                     return  # the gateway was closed
             whole = private
         except EventsError as error:
-            if error.code != _TOO_LARGE or not whole:
+            if error.code != TOO_LARGE or not whole:
                 raise
             whole = False
 

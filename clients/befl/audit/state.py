@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import bisect
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
 
@@ -143,7 +143,7 @@ class State:
             ]
         for space, key, each in reads:
             entry = self.get(space, key)
-            seen = _version(each)
+            seen = version(each)
             if key in self._changed.get(space, {}) or (entry.version if entry else None) != seen:
                 shown = key.hex() if space[1] else key.decode()
                 return (
@@ -154,14 +154,9 @@ class State:
     def phantom(self, part: Namespace) -> str:
         """Say which range shows other keys or versions than the transaction read; empty when none does."""
         for query in part.public.range_queries_info:
-            found = [
-                kv_rwset_pb2.KVRead(
-                    key=key.decode(), version=kv_rwset_pb2.Version(block_num=entry.version[0], tx_num=entry.version[1])
-                )
-                for key, entry in self._range(part.name, query)
-            ]
+            found = [kv_read(key.decode(), entry.version) for key, entry in self._range(part.name, query)]
             if query.WhichOneof("reads_info") == "reads_merkle_hashes":
-                same = query.reads_merkle_hashes == _summary(found, query.reads_merkle_hashes.max_degree)
+                same = query.reads_merkle_hashes == summary(found, query.reads_merkle_hashes.max_degree)
             else:
                 same = list(query.raw_reads.kv_reads) == found
             if not same:
@@ -230,7 +225,8 @@ def _policy(write: Any) -> bytes:
     return next((bytes(each.value) for each in write.entries if each.name == _POLICY), b"")
 
 
-def _version(read: Any) -> Version | None:
+def version(read: Any) -> Version | None:
+    """Return the version that a ``KVRead`` or ``KVReadHash`` saw; None when the key was absent."""
     return Version(int(read.version.block_num), int(read.version.tx_num)) if read.HasField("version") else None
 
 
@@ -238,8 +234,26 @@ def _said(version: Version | None) -> str:
     return f"written by transaction {version.transaction} of block {version.block}" if version else "absent"
 
 
-def _summary(reads: list[Any], degree: int) -> Any:
-    """Return the summary of a long range: hashes of a tree with so many branches (``query_results_helper.go``)."""
+def kv_read(key: str, place: Version) -> Any:
+    """Return the ``KVRead`` of a key that was there."""
+    return kv_rwset_pb2.KVRead(key=key, version=kv_rwset_pb2.Version(block_num=place.block, tx_num=place.transaction))
+
+
+def summary(reads: Sequence[Any], degree: int) -> Any:
+    """Return what Fabric records instead of a long range's reads: hashes of a tree (``query_results_helper.go``).
+
+    Parameters
+    ----------
+    reads : sequence of KVRead
+        All of the range.
+    degree : int
+        The branches of the tree.
+
+    Returns
+    -------
+    QueryReadsMerkleSummary or None
+        None for a range so short that its reads stand there themselves.
+    """
     if degree < 2 or len(reads) <= degree:  # Fabric's least; and so many reads stand there themselves
         return None
     levels: dict[int, list[bytes]] = {}

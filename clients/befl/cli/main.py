@@ -29,7 +29,7 @@ _COMMANDS: Final = {
     "app": ("befl.cli.app:app", "Pack training apps, look at them, add them to the ledger, approve them."),
     "model": ("befl.cli.model:model", "List, fetch and verify final models."),
     "predict": ("befl.cli.predict:predict", "Predict with a model folder; needs no network."),
-    "audit": ("befl.cli.audit:audit", "See who did what and when on the ledger."),
+    "audit": ("befl.cli.audit:audit", "See who did what and when on the ledger, and check all of it."),
     "doctor": ("befl.cli.doctor:doctor", "Find what is wrong with installation, network, agent and data."),
     "explain": ("befl.cli.explain:explain", "Explain an error code."),
     "version": ("befl.cli.version:version", "Say which befl and which Fabric this is."),

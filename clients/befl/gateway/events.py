@@ -28,8 +28,9 @@ _METHODS: Final = {"full": "Deliver", "filtered": "DeliverFiltered", "private": 
 _PASSING: Final = frozenset({common_pb2.Status.SUCCESS, common_pb2.Status.SERVICE_UNAVAILABLE})
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 2.0
+TOO_LARGE: Final = "BEFL-G-017"
+"""A message with more than one can hold: it will not be smaller the next time."""
 # Reconnecting helps against everything else, ABORTED (the peer shuts down) included.
-_TOO_LARGE: Final = "BEFL-G-017"
 _FINAL: Final = frozenset(
     {
         grpc.StatusCode.INVALID_ARGUMENT,
@@ -107,7 +108,7 @@ class _Following(abc.ABC, Generic[T]):
                 self._lost()
             except grpc.RpcError as error:
                 refusal = from_rpc(EventsError, error)
-                if not self._closed.is_set() and (error.code() in _FINAL or refusal.code == _TOO_LARGE):
+                if not self._closed.is_set() and (error.code() in _FINAL or refusal.code == TOO_LARGE):
                     self.close()
                     raise refusal from None
                 self._lost()

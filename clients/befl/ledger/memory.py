@@ -236,13 +236,6 @@ class _Committed:
             raise refusals.unknown_collection(name)
         return self.private[name]
 
-    def write_hash(self, collection: str, hashed: str, value: str | None, version: Version) -> None:
-        """Write the hash of a private value, both in hex; what was deleted is no more, whoever knows its key."""
-        if value is None:
-            for key in [key for key in self.private[collection].keys if digest(key) == hashed]:
-                self.private[collection].write(key, None, version)
-        self.hashed[collection].write(hashed, None if value is None else bytes.fromhex(value), version)
-
     def lacks(self, collection: str, key: str) -> bool:
         """Say whether a private key has a value that is not at hand: its hash was written without it, or by a test."""
         version = self.hashed[collection].version(digest(key))
@@ -546,13 +539,18 @@ class MemoryLedger:
         touched: set[tuple[str | None, str]] = set()
         for collection, hashes in writes.hashed.items():
             for hashed, found in hashes.items():
-                committed.write_hash(collection, hashed, found, version)
+                if found is None:  # what was deleted is no more, though only its hash says so
+                    private = committed.private[collection]
+                    for key in [key for key in private.keys if digest(key) == hashed]:
+                        private.write(key, None, version)
+                committed.hashed[collection].write(hashed, None if found is None else bytes.fromhex(found), version)
                 touched.add((collection, hashed))
         for collection, entries in writes.private.items():
             for key, value in entries.items():
+                hashed, found_value = digest(key), None if value is None else hashlib.sha256(value).digest()
                 committed.private[collection].write(key, value, version)
-                committed.write_hash(collection, digest(key), None if value is None else digest(value), version)
-                touched.add((collection, digest(key)))
+                committed.hashed[collection].write(hashed, found_value, version)
+                touched.add((collection, hashed))
         for collection, policies in writes.private_metadata.items():
             for key, policy in policies.items():
                 if committed.hashed[collection].give_policy(digest(key), policy, version):
