@@ -114,9 +114,12 @@ def test_watching_is_interrupted(consortium, tmp_path):
             stderr=subprocess.PIPE,
             text=True,
         ) as watcher:
-            assert watcher.stdout.readline().startswith(f"task {task} (made-up hearts) is published")
-            watcher.send_signal(signal.SIGINT)
-            _, errors = watcher.communicate(timeout=20)
+            try:
+                assert watcher.stdout.readline().startswith(f"task {task} (made-up hearts) is published")
+                watcher.send_signal(signal.SIGINT)
+                _, errors = watcher.communicate(timeout=20)
+            finally:
+                watcher.kill()
         assert (watcher.returncode, errors.strip()) == (130, "interrupted")
         assert issuer.tasks.get(task).state == "published"
         issuer.tasks.cancel(task, "the test is over")

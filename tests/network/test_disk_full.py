@@ -51,13 +51,14 @@ class Disk:
                 [*self._inside, *argv], env=plain_environment(), stdin=subprocess.DEVNULL, stdout=file, stderr=file
             )
 
-    def resize(self, size: str) -> None:
-        done = self.run("mount", "-o", f"remount,size={size}", str(self.folder))
-        assert done.returncode == 0, done.stdout
+    def resize(self, size: str) -> bool:
+        """Make it so large; False when more than that is on it."""
+        return self.run("mount", "-o", f"remount,size={size}", str(self.folder)).returncode == 0
 
     def fill(self) -> None:
-        """Leave no room; by taking it away, so that no memory is used up."""
-        self.resize(f"{self.run('df', '--output=used', '--block-size=1K', str(self.folder)).stdout.split()[-1]}k")
+        """Leave no room; by taking it away, so that no memory is used up. Again, when one wrote in between."""
+        used = ("df", "--output=used", "--block-size=1K", str(self.folder))
+        wait.until(lambda: self.resize(f"{self.run(*used).stdout.split()[-1]}k"), timeout=30, what="a full disk")
 
     def wrong(self) -> dict[str, list[str]]:
         """What doctor calls wrong with the network there, by check."""
@@ -115,7 +116,7 @@ def test_a_full_disk(disk, tmp_path):
             assert "supervisor" not in found, "it starts them again when there is room"
             assert agent.process.poll() is None
 
-            disk.resize("8g")
+            assert disk.resize("8g")
             wait.until(lambda: disk.wrong() == {}, timeout=90, interval=0.5, what="all running again")
             assert client.tasks.get(task).state == "running", "the disk was full in the middle"
             wait.until(lambda: client.tasks.get(task).state == "finished", timeout=180, interval=0.3, what="its end")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import abc
 import threading
 from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
@@ -145,7 +146,10 @@ class _Following(abc.ABC, Generic[T]):
                 return self._call
             start = ab_pb2.SeekPosition(specified=ab_pb2.SeekSpecified(number=self._block))
             try:
-                self._call = self._open(start)
+                # In a thread of its own, because Ctrl-C breaks off the main thread anywhere: gRPC waits for ever, at
+                # the channel's end, for a stream that was broken off half opened.
+                with ThreadPoolExecutor(1) as unbroken:
+                    self._call = unbroken.submit(self._open, start).result()
             except ValueError:  # the gateway or its channel is closed
                 self._closed.set()
             return self._call

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import signal
 import threading
 
 import pytest
@@ -152,3 +153,19 @@ def test_what_was_received_before_closing_is_not_given_after(network, fake):
     next(events)
     events.close()
     assert list(events) == []
+
+
+def test_ctrl_c_does_not_break_a_stream_off_half_opened(gateway, network, fake, monkeypatch):
+    """gRPC would wait for it, when the channel is closed, for ever."""
+    opened = []
+    follow = gateway.follow
+
+    def interrupted(request):
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        opened.append(follow(request))
+        return opened[0]
+
+    monkeypatch.setattr(gateway, "follow", interrupted)
+    with network.chaincode_events("befl", start_block=3) as events, pytest.raises(KeyboardInterrupt):
+        next(events)
+    assert len(opened) == 1
