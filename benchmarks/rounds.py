@@ -8,10 +8,12 @@ reports. All agents are threads of this process; each has a connection and an id
 from __future__ import annotations
 
 import json
+import os
 import threading
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import numpy as np
 from consortium import TASK, configure, names
 from numpy.typing import NDArray
 
+import befl.network
 from befl import client
 from befl.agent.config import load
 from befl.agent.daemon import Agent
@@ -85,11 +88,29 @@ class Noting:
         return committed
 
 
-def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> tuple[str, dict[str, list[float]]]:
-    """Let the agents of a network do a task; return its id and the seconds of each round, by step.
+@dataclass(frozen=True)
+class Rounds:
+    """What a task took.
 
-    The steps of a round add up to it: from the commit that opens it to the one that opens the next.
+    Parameters
+    ----------
+    task : str
+        Its id.
+    split : dict
+        The seconds of each round, by step; the steps of a round, from the commit that opens it to the one that opens
+        the next, add up to it.
+    processor : list of float
+        Processor seconds a round of each institution's peer, orderer, CA and chaincode server, and of its agent (all
+        agents are in this process: an equal part each). Publishing and applying count too.
     """
+
+    task: str
+    split: dict[str, list[float]]
+    processor: list[float]
+
+
+def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> Rounds:
+    """Let the agents of a network do a task."""
     with ExitStack() as stack:
         stopped = threading.Event()
         found = [
@@ -100,10 +121,12 @@ def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> tu
         text = TASK.format(name="benchmark", institutions=institutions, rounds=rounds + 1, bits=16)
         spec = specs.from_toml(text.encode())
         layout, model = (Tensor("weights", (parameters,)),), codec.model_bytes(np.zeros(parameters, np.int64))
+        before = _processor(folder)
         task = issuer.ledger.publish(spec, app_of("tabular").digest, layout, model).value["task"]
         wait.until(
             lambda: issuer.tasks.get(task).state == "finished", timeout=600, interval=0.5, what="the end of the rounds"
         )
+        used = [(end - start) / (rounds + 1) for start, end in zip(before, _processor(folder), strict=True)]
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for each in found:
         for transaction, span in each.spans.items():
@@ -119,9 +142,21 @@ def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> tu
             max(ended for _, ended in spans["Report", number]),
             max(ended for _, ended in spans["Open", number + 1]),
         ]
-        for step, before, after in zip(STEPS, ends[:-1], ends[1:], strict=True):
-            split[step].append(after - before)
-    return task, split
+        for step, began, ended in zip(STEPS, ends[:-1], ends[1:], strict=True):
+            split[step].append(ended - began)
+    return Rounds(task, split, used)
+
+
+def _processor(folder: Path) -> list[float]:
+    """Return the processor seconds that each institution has used up to now."""
+    orgs = befl.network.status(folder).institutions
+    ticks = os.sysconf("SC_CLK_TCK")
+    of_processes = []
+    for org in orgs:
+        # proc(5): behind the name in brackets, utime and stime are the 12th and 13th fields
+        stats = [Path(f"/proc/{each.pid}/stat").read_text().rpartition(")")[2].split() for each in org.processes]
+        of_processes.append(sum(int(stat[11]) + int(stat[12]) for stat in stats) / ticks)
+    return [seconds + time.process_time() / len(orgs) for seconds in of_processes]
 
 
 @contextmanager

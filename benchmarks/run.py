@@ -47,30 +47,33 @@ def network_up_4orgs_s(*, quick: bool) -> list[Figure]:
 
 
 @cache
-def rounds(name: str, parameters: int, institutions: int, *, quick: bool) -> Figure:
-    """Whole rounds of agents that have trained already."""
+def rounds(name: str, parameters: int, institutions: int, *, quick: bool) -> tuple[Figure, Figure]:
+    """Whole rounds of agents that have trained already; and the work of one institution in one of them."""
     with network(institutions) as folder:
-        split = whole_rounds.measure(folder, parameters, institutions, 3 if quick else 12)[1]
-    return median(name, [sum(each) for each in zip(*split.values(), strict=True)], "s", split)
+        found = whole_rounds.measure(folder, parameters, institutions, 3 if quick else 12)
+    took = [sum(each) for each in zip(*found.split.values(), strict=True)]
+    work = name.removesuffix("_s") + "_processor_s"
+    return median(name, took, "s", found.split), median(work, found.processor, "s")
 
 
 def round_10k_s(*, quick: bool) -> list[Figure]:
     """Three institutions, 10,000 parameters."""
-    return [rounds("round_10k_s", 10_000, 3, quick=quick)]
+    return list(rounds("round_10k_s", 10_000, 3, quick=quick))
 
 
 def round_1m_s(*, quick: bool) -> list[Figure]:
     """Three institutions, a million parameters."""
-    return [rounds("round_1m_s", 1_000_000, 3, quick=quick)]
+    return list(rounds("round_1m_s", 1_000_000, 3, quick=quick))
 
 
 def round_10k_8orgs_s(*, quick: bool) -> list[Figure]:
-    """Eight institutions, and how a round's time grows from three to eight: 1 is in proportion, less is better."""
-    [three] = round_10k_s(quick=quick)
-    eight = rounds("round_10k_8orgs_s", 10_000, 8, quick=quick)
-    eight.baseline, eight.ratio = three.name, round(eight.value / three.value, 4)
-    growth = Figure("growth_3_to_8_orgs", round(eight.value / three.value * 3 / 8, 4), "", [], baseline=three.name)
-    return [eight, growth]
+    """Eight institutions; how a round grows from three to eight, its time and each one's work: 1 is in proportion."""
+    found = []
+    pairs = zip(round_10k_s(quick=quick), rounds("round_10k_8orgs_s", 10_000, 8, quick=quick), strict=True)
+    for name, (three, eight) in zip(("growth_3_to_8_orgs", "growth_3_to_8_orgs_processor"), pairs, strict=True):
+        eight.baseline, eight.ratio = three.name, round(eight.value / three.value, 4)
+        found += [eight, Figure(name, round(eight.value / three.value * 3 / 8, 4), "", [], baseline=three.name)]
+    return found
 
 
 def ratios_to_go(*, quick: bool) -> list[Figure]:
@@ -106,7 +109,7 @@ def ledger_tax(*, quick: bool) -> list[Figure]:
 def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
     """The replay of a task of 50 rounds, 10,000 parameters, three institutions, from an institution's peer."""
     with network(3) as folder:
-        task = whole_rounds.measure(folder, 10_000, 3, 4 if quick else 49)[0]  # and one that ends it
+        task = whole_rounds.measure(folder, 10_000, 3, 4 if quick else 49).task  # and one that ends it
         return [median("replay_50_rounds_s", replay.measure(folder, task), "s")]
 
 
