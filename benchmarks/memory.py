@@ -1,30 +1,39 @@
 """What every process of a consortium holds while agents train round after round.
 
-The first half of a run fills caches and grows heaps to their working size. A process grows when a line through the
-second half's samples (the median of the slopes of all pairs; Sen 1968) rises by more than a tenth of what it holds.
+Fabric's peer and orderer each keep the last 50 MB of blocks in memory (``blkstorage``; a fixed number), to which a task
+as small as this one comes in a thousand rounds: they are filled first, by large transactions of another chaincode. The
+first half of a run grows heaps to their working size. A process grows when a line through the second half's samples
+(the median of the slopes of all pairs; Sen 1968) rises by more than a tenth of what it holds.
 """
 
 from __future__ import annotations
 
+import secrets
 import statistics
+import sys
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
+from against_go import HERE, deployed, rate
 from consortium import TASK, agents, configure, names, network
 
 import befl.network
 from befl import client
-from befl.gateway import wait
+from befl.gateway import Profile, connect, wait
 
 INSTITUTIONS = 3
+VALUE_BYTES = 100_000
+#: A transaction holds its value twice, as argument and as write; this is more than the 50 MB that are kept.
+FILLING = 320
 
 
-def measure(rounds: int, samples: int) -> dict[str, list[float]]:
+def measure(rounds: int, samples: int, filling: int = FILLING) -> dict[str, list[float]]:
     """Return the resident memory (MB) of each process after each of so many equal parts of a task's rounds."""
     found: dict[str, list[float]] = {}
     orgs = names(INSTITUTIONS)
     with network(INSTITUTIONS) as folder:
+        _fill(folder, filling)
         toml = folder / "TASK.toml"
         # one round more, so that no agent has ended the task and its child when the last sample is taken
         toml.write_text(TASK.format(name="memory", institutions=INSTITUTIONS, rounds=rounds + 1, bits=32))
@@ -43,6 +52,18 @@ def growth(samples: list[float]) -> float:
     half = samples[len(samples) // 2 - 1 :]
     slopes = [(later[1] - earlier[1]) / (later[0] - earlier[0]) for earlier, later in combinations(enumerate(half), 2)]
     return 100 * statistics.median(slopes) * (len(half) - 1) / statistics.median(half)
+
+
+def _fill(folder: Path, transactions: int) -> None:
+    """Let peers and orderers come to what they keep of the last blocks."""
+    value = secrets.token_hex(VALUE_BYTES // 2)
+    user = folder / "org1" / "users" / "agent"
+    with (
+        deployed(folder, "filling", [sys.executable, str(HERE / "python_chaincode.py")]),
+        connect(Profile.load(folder / "org1" / "connection.json"), user) as gateway,
+    ):
+        contract = gateway.network("befl").contract("filling")
+        rate(lambda number: contract.submit("put", f"key{number}", value), transactions)
 
 
 def _agent(folder: Path, org: str) -> Path:

@@ -115,7 +115,7 @@ def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
 
 def memory_500_rounds(*, quick: bool) -> list[Figure]:
     """Resident memory of every process while agents train 500 rounds; the process that grows most."""
-    held = memory.measure(*((20, 10) if quick else (500, 10)))
+    held = memory.measure(*((20, 10, 1) if quick else (500, 10)))
     growth = {name: round(memory.growth(samples), 2) for name, samples in held.items()}
     return [Figure("memory_growth_per_cent", max(growth.values()), "%", held, steps=growth)]
 

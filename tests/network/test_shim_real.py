@@ -95,5 +95,5 @@ def test_a_peer_that_is_killed_and_comes_back(conformance, consortium):
     before = peer()
     os.kill(before.pid, signal.SIGKILL)
     assert conformance.evaluate(["get", key("killed", "1")], by=2) == ["v"]
-    until(lambda: (now := peer()).healthy and now.pid != before.pid, timeout=30, what="the peer to be back")
+    until(lambda: (now := peer()).healthy and now.pid != before.pid, timeout=60, what="the peer to be back")
     conformance.submit(["put", key("killed", "2"), "w"], by=2)
