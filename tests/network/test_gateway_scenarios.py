@@ -37,6 +37,7 @@ TABLE = {
     "the own one is down, others are named": Row((0,), "submit", WRITE, (1, 2), "fine"),
     "both others are down": Row((1, 2), "submit", WRITE, (), "EndorseError BEFL-G-016"),
     "a question, both others are down": Row((1, 2), "evaluate", READ, (), "fine"),
+    "a question, the own one is down": Row((0,), "evaluate", READ, (), "EvaluateError BEFL-G-016"),
     "a question, all are down": Row((0, 1, 2), "evaluate", READ, (), "EvaluateError BEFL-G-016"),
 }
 

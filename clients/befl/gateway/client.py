@@ -370,7 +370,10 @@ class Contract:
         transient: Mapping[str, bytes] | None = None,
         timeout: float | None = None,
     ) -> bytes:
-        """Ask a question: one peer runs the function and nothing is ordered.
+        """Ask a question: a peer of the caller's own institution runs the function and nothing is ordered.
+
+        Nobody endorses an answer, so no other institution's peer is asked, which Fabric's gateway would do when the own
+        one cannot answer.
 
         Parameters
         ----------
@@ -398,7 +401,10 @@ class Contract:
         def attempt(left: float) -> bytes:
             proposal = self.propose(function, *args, transient=transient)
             request = gateway_pb2.EvaluateRequest(
-                transaction_id=proposal.txid, channel_id=channel, proposed_transaction=proposal.message
+                transaction_id=proposal.txid,
+                channel_id=channel,
+                proposed_transaction=proposal.message,
+                target_organizations=[gateway.identity.msp_id],
             )
             answer = gateway.call(EvaluateError, "Evaluate", request, proposal.txid, left)
             return bytes(answer.result.payload)
@@ -513,7 +519,10 @@ class Contract:
         query = lifecycle_pb2.QueryChaincodeDefinitionArgs(name=self.chaincode).SerializeToString()
         lifecycle = Contract(self.network, "_lifecycle").propose("QueryChaincodeDefinition", query)
         request = gateway_pb2.EvaluateRequest(
-            transaction_id=lifecycle.txid, channel_id=self.network.channel, proposed_transaction=lifecycle.message
+            transaction_id=lifecycle.txid,
+            channel_id=self.network.channel,
+            proposed_transaction=lifecycle.message,
+            target_organizations=[self.network.gateway.identity.msp_id],
         )
         try:
             self.network.gateway.call(EvaluateError, "Evaluate", request, lifecycle.txid, timeout)

@@ -141,6 +141,8 @@ class Proposal(_Step):
     def evaluate(self, timeout: float | None = None) -> bytes:
         """Run it as a question, within ``timeout`` seconds.
 
+        A peer of the own institution answers unless the proposal names others: nobody endorses an answer.
+
         Raises
         ------
         EvaluateError
@@ -151,7 +153,7 @@ class Proposal(_Step):
             transaction_id=self.txid,
             channel_id=self.channel,
             proposed_transaction=message.proposal,
-            target_organizations=message.endorsing_organizations,
+            target_organizations=message.endorsing_organizations or [gateway.identity.msp_id],
         )
         answer = gateway.repeat(
             EvaluateError,

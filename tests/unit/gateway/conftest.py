@@ -121,6 +121,7 @@ class FakeGateway(gateway_pb2_grpc.GatewayServicer):
 
     def Evaluate(self, request: Any, context: Any) -> Any:  # noqa: N802  # gRPC's name
         arguments, chaincode = self._open(request)
+        self.organizations.append(list(request.target_organizations))
         self._scripted("Evaluate", request.transaction_id, context)
         if chaincode == b"qscc":
             info = ledger_pb2.BlockchainInfo(height=self.height).SerializeToString()

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric import ec
+from fabric_protos.gateway import gateway_pb2
 
 from befl.gateway import (
     CommitError,
@@ -47,6 +48,20 @@ def test_evaluate(contract, fake):
     assert fake.transients == [{"t": b"\x00"}]
     header = fake.proposals[0]
     assert abs(header.timestamp.ToMilliseconds() / 1000 - time.time()) < 10
+
+
+@pytest.mark.parametrize(("named", "asked"), [((), ["AlphaMSP"]), (("BetaMSP",), ["BetaMSP"])])
+def test_only_the_own_institution_is_asked_unless_others_are_named(gateway, fake, named, asked):
+    """Nobody endorses an answer; another institution's peer could say anything."""
+    proposal = gateway.network("befl").contract("c").new_proposal("F", "a", endorsing_organizations=named)
+    unsigned = gateway_pb2.ProposedTransaction.FromString(proposal.to_bytes()).proposal.proposal_bytes
+    assert proposal.signed(gateway.identity.sign(unsigned)).evaluate() == b"F|a"
+    assert fake.organizations == [asked]
+
+
+def test_the_own_institution_is_asked(contract, fake):
+    contract.evaluate("F")
+    assert fake.organizations == [["AlphaMSP"]]
 
 
 def test_submit(contract, fake):
