@@ -49,11 +49,13 @@ def test_rounds_are_measured_by_step(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    [figure] = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    [figure, work] = json.loads((tmp_path / "bench.json").read_text())["figures"]
     assert (figure["name"], figure["bar"], len(figure["samples"])) == ("round_10k_s", "<= 0.5", 3)
     assert list(figure["steps"]) == ["pack", "submit", "close", "follow", "report", "open"]
     assert sum(figure["steps"].values()) == pytest.approx(figure["value"], rel=0.5)  # medians, each of its own
-    assert "round_10k_s" in done.stdout.splitlines()[-3]
+    assert (work["name"], len(work["samples"])) == ("round_10k_processor_s", 3)
+    assert min(work["samples"]) > 0
+    assert "round_10k_s" in done.stdout.splitlines()[-4]
     assert left(tmp_path) == []
     assert [each.name for each in tmp_path.iterdir()] == ["bench.json"]
 

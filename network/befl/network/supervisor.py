@@ -22,7 +22,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, Final
 
@@ -91,7 +91,6 @@ class _Child:
     wait: float = BACKOFF_FIRST
     restarts: int = 0
     exit_status: int | None = None
-    restarting: bool = field(default=False)
 
 
 def write_service(folder: Path, name: str, description: dict[str, Any]) -> bool:
