@@ -60,7 +60,7 @@ def test_an_update_is_signed_apart_and_has_its_time(consortium, tmp_path):
         proposed = channel.propose(member, timeout("51ms"), ours)
         assert proposed.message.endswith("2 of 3 institutions must sign it")
         assert channel.propose(member, timeout("52ms"), late).changed
-        assert channel.propose(member, timeout("50ms"), tmp_path / "same.pb").changed is False
+        assert channel.propose(member, timeout("25ms"), tmp_path / "same.pb").changed is False
         assert not (tmp_path / "same.pb").exists()
     with running.acting(consortium.directory, "org2") as member:
         assert channel.sign(member, ours, theirs).details == ("changed: value Channel/Orderer/BatchTimeout",)
@@ -73,7 +73,7 @@ def test_an_update_is_signed_apart_and_has_its_time(consortium, tmp_path):
         for act in (lambda: channel.sign(member, late, late), lambda: channel.submit(member, [late])):
             with pytest.raises(BeflError, match="BEFL-N-017: Channel/Orderer/BatchTimeout has changed"):
                 act()
-        channel.propose(member, timeout("50ms"), ours)
+        channel.propose(member, timeout("25ms"), ours)
     with running.acting(consortium.directory, "org2") as member:
         channel.sign(member, ours, ours)
     with running.acting(consortium.directory, "org1") as member:

@@ -124,5 +124,5 @@ def test_an_agent_cannot_change_the_channel(consortium, tmp_path):
             with pytest.raises(BeflError, match=r"BEFL-N-007: .*(admin|denied|creator)"):
                 command("lifecycle", "chaincode", "queryinstalled", what="asking")
         assert channel.current(member)["channel_group"]["groups"]["Orderer"]["values"]["BatchTimeout"]["value"] == {
-            "timeout": "50ms"
+            "timeout": "25ms"
         }

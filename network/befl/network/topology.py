@@ -67,7 +67,7 @@ class Channel:
 
     name: str = setting(_CHANNEL_NAME, "the channel's name", default="befl")
     batch_timeout: str = setting(
-        Duration("1ms", "60s"), "how long an orderer waits to fill a block: the latency of a lone one", default="50ms"
+        Duration("1ms", "60s"), "how long an orderer waits to fill a block: the latency of a lone one", default="25ms"
     )
     raft_tick: str = setting(
         Duration("20ms", "5s"), "Raft's clock: one heartbeat each, an election after ten without", default="200ms"

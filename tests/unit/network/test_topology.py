@@ -20,7 +20,7 @@ def test_names_are_enough():
     assert [one.name for one in made.institutions] == ["long-beach", "org1"]
     assert [one.msp_id for one in made.institutions] == ["LongBeachMSP", "Org1MSP"]
     assert made.institution("org1").ports is None
-    assert (made.channel.name, made.channel.batch_timeout, made.chaincode.name) == ("befl", "50ms", "befl")
+    assert (made.channel.name, made.channel.batch_timeout, made.chaincode.name) == ("befl", "25ms", "befl")
 
 
 def test_what_is_written_reads_the_same():
