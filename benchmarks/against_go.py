@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -25,6 +25,8 @@ from befl.network.topology import parse
 from befl.rules.errors import BeflError
 
 HERE = Path(__file__).parent
+#: The smallest chaincode on befl's shim: a command that takes the configuration file.
+PYTHON = (sys.executable, str(HERE / "python_chaincode.py"))
 IN_FLIGHT = 32
 BASELINE = "go build -o store-go benchmarks/go_chaincode; store-go CONFIG, one at each institution, 32 in flight"
 EVALUATIONS = 640
@@ -58,7 +60,7 @@ class Served(Member):
 
 
 @contextmanager
-def deployed(network: Path, name: str, command: list[str]) -> Iterator[None]:
+def deployed(network: Path, name: str, command: Sequence[str]) -> Iterator[None]:
     """Put one more chaincode on a running network, with a server process an institution."""
     layout = Layout(network)
     kept = parse(layout.topology.read_bytes(), str(layout.topology))
@@ -120,10 +122,9 @@ def turns(acts: dict[str, Callable[[int], object]], count: int, pairs: int) -> d
 
 def measure(network: Path, pairs: int) -> dict[str, dict[str, list[float]]]:
     """Return what was measured a second: by kind (``evaluate``, ``submit``) and language (``go``, ``python``)."""
-    go, python = go_server(), HERE / "python_chaincode.py"
     with (
-        deployed(network, "store-go", [str(go)]),
-        deployed(network, "store-python", [sys.executable, str(python)]),
+        deployed(network, "store-go", (str(go_server()),)),
+        deployed(network, "store-python", PYTHON),
         connect(Profile.load(network / "org1" / "connection.json"), network / "org1" / "users" / "agent") as gateway,
     ):
         contracts = {name: gateway.network("befl").contract(f"store-{name}") for name in ("go", "python")}

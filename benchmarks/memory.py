@@ -10,12 +10,11 @@ from __future__ import annotations
 
 import secrets
 import statistics
-import sys
 from collections.abc import Iterator, Mapping
 from itertools import combinations
 from pathlib import Path
 
-from against_go import HERE, deployed, rate
+from against_go import PYTHON, deployed, rate
 from consortium import TASK, agents, configure, names, network
 
 import befl.network
@@ -59,7 +58,7 @@ def _fill(folder: Path, transactions: int) -> None:
     value = secrets.token_hex(VALUE_BYTES // 2)
     user = folder / "org1" / "users" / "agent"
     with (
-        deployed(folder, "filling", [sys.executable, str(HERE / "python_chaincode.py")]),
+        deployed(folder, "filling", PYTHON),
         connect(Profile.load(folder / "org1" / "connection.json"), user) as gateway,
     ):
         contract = gateway.network("befl").contract("filling")

@@ -121,12 +121,12 @@ def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> Ro
         text = TASK.format(name="benchmark", institutions=institutions, rounds=rounds + 1, bits=16)
         spec = specs.from_toml(text.encode())
         layout, model = (Tensor("weights", (parameters,)),), codec.model_bytes(np.zeros(parameters, np.int64))
-        before = _processor(folder)
+        idle = _processor(folder)
         task = issuer.ledger.publish(spec, app_of("tabular").digest, layout, model).value["task"]
         wait.until(
             lambda: issuer.tasks.get(task).state == "finished", timeout=600, interval=0.5, what="the end of the rounds"
         )
-        used = [(end - start) / (rounds + 1) for start, end in zip(before, _processor(folder), strict=True)]
+        used = [(end - start) / (rounds + 1) for start, end in zip(idle, _processor(folder), strict=True)]
     spans: dict[tuple[str, int], list[tuple[float, float]]] = {}
     for each in found:
         for transaction, span in each.spans.items():
@@ -142,8 +142,8 @@ def measure(folder: Path, parameters: int, institutions: int, rounds: int) -> Ro
             max(ended for _, ended in spans["Report", number]),
             max(ended for _, ended in spans["Open", number + 1]),
         ]
-        for step, began, ended in zip(STEPS, ends[:-1], ends[1:], strict=True):
-            split[step].append(ended - began)
+        for step, before, after in zip(STEPS, ends[:-1], ends[1:], strict=True):
+            split[step].append(after - before)
     return Rounds(task, split, used)
 
 

@@ -161,7 +161,7 @@ class World:
 
     def level(self) -> int:
         """Wait until all peers have the same blocks, and return how many."""
-        wait.until(lambda: len(set(self.heights())) == 1, timeout=60, what="all peers at one height")
+        wait.until(lambda: len(set(self.heights())) == 1, timeout=20, what="all peers at one height")
         return self.heights()[0]
 
     # --- states ----------------------------------------------------------------------------------------------------
@@ -194,7 +194,7 @@ class World:
         name = "RoundContract:Close"
         arguments, transient = self.asked(subject, name)
         question = self.acting(name)
-        wait.until(lambda: outcome(question, name, arguments, transient) == OK, timeout=60, what="the round's end")
+        wait.until(lambda: outcome(question, name, arguments, transient) == OK, timeout=20, what="the round's end")
 
     def arguments(self, subject: Subject, name: str) -> dict[str, str]:
         """Return the arguments that would do in a state."""

@@ -256,7 +256,7 @@ class Faults:
         children = [state.pid for state in supervisor.states(self._consortium.directory).values() if state.pid]
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)  # this process started it
-        wait.until(lambda: not any(map(_alive, children)), timeout=60, what="the end of all that it kept")
+        wait.until(lambda: not any(map(_alive, children)), timeout=20, what="the end of all that it kept")
 
     def _leader_now(self) -> str:
         return wait.until(self._leader, timeout=_STUCK, what="an orderer that leads")

@@ -141,13 +141,13 @@ class Hospital:
         """Kill -9; whatever trained for it is gone too."""
         children = self.children()
         self.process.send_signal(signal.SIGKILL)
-        assert self.process.wait(60) == -signal.SIGKILL
-        wait.until(lambda: not any(map(_alive, children)), timeout=60, what=f"the end of {children}")
+        assert self.process.wait(10) == -signal.SIGKILL
+        wait.until(lambda: not any(map(_alive, children)), timeout=5, what=f"the end of {children}")
 
     def stop(self, number: int = signal.SIGTERM) -> int:
         """Stop the agent as an operator does, and return its exit status."""
         self.process.send_signal(number)
-        status = self.process.wait(60)
+        status = self.process.wait(20)
         self.process = None
         return status
 
@@ -172,7 +172,7 @@ def hospitals(consortium, folder: Path, alias: str, *, apply: str = "always") ->
         for each in made:
             if each.process is not None and each.process.poll() is None:
                 os.kill(each.process.pid, signal.SIGKILL)
-                each.process.wait(60)
+                each.process.wait(10)
 
 
 def undisturbed(client: Client, task: str, members: list[Hospital]) -> tuple[str, list[dict[str, str]]]:

@@ -55,7 +55,7 @@ class Side:
     def stop_agents(self) -> None:
         for process in self.agents:
             process.send_signal(signal.SIGTERM)
-        assert [process.wait(60) for process in self.agents] == [0] * len(self.agents)
+        assert [process.wait(30) for process in self.agents] == [0] * len(self.agents)
         self.agents.clear()
 
     def carry(self, other: Side) -> None:

@@ -168,7 +168,7 @@ def test_two_submissions_at_once_are_one(consortium, clients, tmp_path):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(120)
+        thread.join(60)
     assert codes.count("") == 1
     assert set(codes) <= {"", "BEFL-G-020", "BEFL-T-003"}
     issuer.cancel(task, "the test is over")

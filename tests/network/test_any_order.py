@@ -87,7 +87,7 @@ def test_an_agent_outlives_the_network_and_ends_without_it(network, tmp_path):
         wait.until(lambda: success(port) > first, timeout=40, interval=0.3, what="the agent at work again")
         befl.network.down(network)
         agent.send_signal(signal.SIGTERM)
-        assert agent.wait(60) == 0
+        assert agent.wait(10) == 0
     finally:
         agent.kill()
         agent.wait()

@@ -322,7 +322,7 @@ def test_everything_that_stands_in_a_block_once_more(world):
         ]
         return len(ordered) >= len(wanted)
 
-    wait.until(arrived, timeout=60, interval=0.5, what="all of it in blocks")
+    wait.until(arrived, timeout=30, interval=0.5, what="all of it in blocks")
     assert sorted(ordered) == wanted
     assert {each.function for each in known} == set(WRITES)
     assert world.everything() == before

@@ -31,7 +31,7 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
             for each in agents:
                 each.start()
             changes = [json.loads(line) for line in watcher.stdout]
-            assert watcher.wait(60) == 0
+            assert watcher.wait(10) == 0
         names = [change["transaction"] for change in changes]
         assert {name: names.count(name) for name in set(names)} == {
             "Apply": 3,
@@ -117,7 +117,7 @@ def test_watching_is_interrupted(consortium, tmp_path):
             try:
                 assert watcher.stdout.readline().startswith(f"task {task} (made-up hearts) is published")
                 watcher.send_signal(signal.SIGINT)
-                _, errors = watcher.communicate(timeout=60)
+                _, errors = watcher.communicate(timeout=20)
             finally:
                 watcher.kill()
         assert (watcher.returncode, errors.strip()) == (130, "interrupted")

@@ -58,7 +58,7 @@ class Disk:
     def fill(self) -> None:
         """Leave no room; by taking it away, so that no memory is used up. Again, when one wrote in between."""
         used = ("df", "--output=used", "--block-size=1K", str(self.folder))
-        wait.until(lambda: self.resize(f"{self.run(*used).stdout.split()[-1]}k"), timeout=60, what="a full disk")
+        wait.until(lambda: self.resize(f"{self.run(*used).stdout.split()[-1]}k"), timeout=30, what="a full disk")
 
     def wrong(self) -> dict[str, list[str]]:
         """What doctor calls wrong with the network there, by check."""

@@ -93,10 +93,10 @@ def test_no_block_is_lost_or_doubled_when_the_peer_is_killed(conformance, consor
                 [peer] = [each for each in consortium.status().institutions[2].processes if each.name == "peer"]
                 os.kill(peer.pid, signal.SIGKILL)
             conformance.submit(["put", f"killed{n}", "v"], by=n % 2)
-        follower.join(120)
+        follower.join(60)
         assert not follower.is_alive()
     assert [block.number for block in got] == list(range(start, start + 12))
-    until(lambda: consortium.status().ready, timeout=60, what="the network whole again")
+    until(lambda: consortium.status().ready, timeout=30, what="the network whole again")
 
 
 def test_a_request_that_is_not_bound_to_the_connection_is_refused(conformance):

@@ -147,10 +147,10 @@ def test_no_event_is_lost_or_doubled_when_the_peer_is_killed(conformance, consor
                 [peer] = [each for each in consortium.status().institutions[2].processes if each.name == "peer"]
                 os.kill(peer.pid, signal.SIGKILL)
             conformance.submit(["event", f"x{n}", ""], by=n % 2)
-        follower.join(120)
+        follower.join(60)
         assert not follower.is_alive()
     assert [event.name for event in got] == [f"x{n}" for n in range(count)]
-    until(lambda: consortium.status().ready, timeout=60, what="the network whole again")
+    until(lambda: consortium.status().ready, timeout=30, what="the network whole again")
 
 
 def test_a_gateway_whose_peer_does_not_answer(conformance, consortium, tmp_path):
@@ -178,5 +178,5 @@ def test_a_transaction_waits_for_the_ordering_service(conformance, consortium):
         os.kill(orderer.pid, signal.SIGKILL)
     assert transaction.submit().status().valid
     # another institution's peer may hear of the block later
-    until(lambda: conformance.evaluate(["get", "ordering"], by=1) == ["1"], timeout=60, what="the value everywhere")
-    until(lambda: consortium.status().ready, timeout=60, what="the network whole again")
+    until(lambda: conformance.evaluate(["get", "ordering"], by=1) == ["1"], timeout=30, what="the value everywhere")
+    until(lambda: consortium.status().ready, timeout=30, what="the network whole again")

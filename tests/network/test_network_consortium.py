@@ -219,7 +219,7 @@ def test_what_is_killed_comes_back(consortium, name):
         now = processes(consortium)[f"org2/{name}"]
         return now.healthy and now.pid not in (0, before.pid)
 
-    wait.until(back, timeout=60, what=f"org2/{name} healthy again")
+    wait.until(back, timeout=30, what=f"org2/{name} healthy again")
     assert processes(consortium)[f"org2/{name}"].restarts == before.restarts + 1
     if name in ("peer", "chaincode"):  # until the next test may rely on it
         befl.network.up(consortium.directory)

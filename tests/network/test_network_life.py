@@ -82,7 +82,7 @@ def test_a_network_of_one_lives_and_resumes(tmp_path, monkeypatch):
     assert committed(directory)["sequence"] == 2
 
     os.kill(again.supervisor_pid, signal.SIGKILL)
-    wait.until(lambda: not alive(directory), timeout=60, what="the end of all processes")
+    wait.until(lambda: not alive(directory), timeout=10, what="the end of all processes")
     assert supervisor.running(directory) == 0
     assert befl.network.status(directory).running is False
 

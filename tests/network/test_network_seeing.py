@@ -186,10 +186,10 @@ def test_following_a_log(consortium, tmp_path):
             return output.read_text()
 
         try:
-            text = wait.until(refused, timeout=60, interval=0.3, what="a line of the log")
+            text = wait.until(refused, timeout=20, interval=0.3, what="a line of the log")
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(60)
+            process.wait(10)
     assert process.returncode == 130
     assert text.startswith("org1/chaincode | ")
     assert "txid=" in text
@@ -249,7 +249,7 @@ def test_doctor_finds_dead_orderers_a_missing_leader_and_a_missing_program(conso
                 content["argv"][0] = str(consortium.directory / "no" / "orderer")
                 path.write_text(json.dumps(content))
             os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
-            wait.until(lambda: not consortium.status().led, timeout=60, interval=0.3, what="no leader")
+            wait.until(lambda: not consortium.status().led, timeout=30, interval=0.3, what="no leader")
             found = wrong(consortium.directory)
         finally:
             for path, text in zip(services, kept, strict=True):
@@ -284,7 +284,7 @@ def test_doctor_finds_that_gossip_has_not_formed(consortium):
             for number in peers:
                 os.kill(number, signal.SIGSTOP)
             wait.until(
-                lambda: doctor._known_peers(eyes.here["org1"]) == 0, timeout=60, interval=0.3, what="forgotten peers"
+                lambda: doctor._known_peers(eyes.here["org1"]) == 0, timeout=30, interval=0.3, what="forgotten peers"
             )
             found = wrong(consortium.directory)
         finally:
@@ -326,7 +326,7 @@ def test_doctor_finds_that_a_peer_lacks_private_data(consortium, tmp_path):
             for name in ("org1", "org2"):
                 wait.until(
                     lambda name=name: doctor._known_peers(eyes.here[name]) == 1,
-                    timeout=60,
+                    timeout=30,
                     interval=0.3,
                     what=f"org3 forgotten by {name}",
                 )

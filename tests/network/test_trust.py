@@ -52,7 +52,7 @@ def test_a_block_that_a_client_signed_is_refused(tmp_path):
             log = home.logs / "peer.log"
             wait.until(
                 lambda: "implicit policy evaluation failed" in log.read_text(errors="replace"),
-                timeout=60,
+                timeout=20,
                 what="the peer's refusal",
             )
             assert befl.network.status(directory).institutions[0].height == last + 1

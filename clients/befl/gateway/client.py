@@ -195,6 +195,25 @@ class Gateway:
         except ValueError as error:  # gRPC's word for a channel that its owner has closed
             raise kind("BEFL-G-002", f"the connection is closed ({error})", "Connect again.", txid=txid) from None
 
+    def ask(self, channel: str, txid: str, proposal: Any, timeout: float, organizations: Sequence[str] = ()) -> bytes:
+        """Let a peer run a signed proposal, once, and return its answer.
+
+        A peer of the own institution, unless others are named: nobody endorses an answer, and by itself Fabric's
+        gateway asks another institution's when the own one cannot answer.
+
+        Raises
+        ------
+        EvaluateError
+            With the chaincode's own code when it refused.
+        """
+        request = gateway_pb2.EvaluateRequest(
+            transaction_id=txid,
+            channel_id=channel,
+            proposed_transaction=proposal,
+            target_organizations=organizations or [self.identity.msp_id],
+        )
+        return bytes(self.call(EvaluateError, "Evaluate", request, txid, timeout).result.payload)
+
     def repeat(self, kind: type[GatewayError], seconds: float, attempt: Callable[[float], T]) -> T:
         """Call ``attempt(seconds left)`` until it succeeds, fails for good, or the time is over."""
         end = time.monotonic() + seconds
@@ -372,9 +391,6 @@ class Contract:
     ) -> bytes:
         """Ask a question: a peer of the caller's own institution runs the function and nothing is ordered.
 
-        Nobody endorses an answer, so no other institution's peer is asked, which Fabric's gateway would do when the own
-        one cannot answer.
-
         Parameters
         ----------
         function : str
@@ -400,14 +416,7 @@ class Contract:
 
         def attempt(left: float) -> bytes:
             proposal = self.propose(function, *args, transient=transient)
-            request = gateway_pb2.EvaluateRequest(
-                transaction_id=proposal.txid,
-                channel_id=channel,
-                proposed_transaction=proposal.message,
-                target_organizations=[gateway.identity.msp_id],
-            )
-            answer = gateway.call(EvaluateError, "Evaluate", request, proposal.txid, left)
-            return bytes(answer.result.payload)
+            return gateway.ask(channel, proposal.txid, proposal.message, left)
 
         return gateway.repeat(EvaluateError, timeout or gateway.deadlines.evaluate, self._checked(attempt))
 
@@ -518,14 +527,8 @@ class Contract:
         """Whether the channel has a definition of the chaincode; True also when the peer does not say."""
         query = lifecycle_pb2.QueryChaincodeDefinitionArgs(name=self.chaincode).SerializeToString()
         lifecycle = Contract(self.network, "_lifecycle").propose("QueryChaincodeDefinition", query)
-        request = gateway_pb2.EvaluateRequest(
-            transaction_id=lifecycle.txid,
-            channel_id=self.network.channel,
-            proposed_transaction=lifecycle.message,
-            target_organizations=[self.network.gateway.identity.msp_id],
-        )
         try:
-            self.network.gateway.call(EvaluateError, "Evaluate", request, lifecycle.txid, timeout)
+            self.network.gateway.ask(self.network.channel, lifecycle.txid, lifecycle.message, timeout)
         except EvaluateError as error:
             return f"namespace {self.chaincode} is not defined" not in error.message
         return True

@@ -149,18 +149,11 @@ class Proposal(_Step):
             With the chaincode's own code when it refused.
         """
         gateway, message = self._gateway, self._ready()
-        request = gateway_pb2.EvaluateRequest(
-            transaction_id=self.txid,
-            channel_id=self.channel,
-            proposed_transaction=message.proposal,
-            target_organizations=message.endorsing_organizations or [gateway.identity.msp_id],
-        )
-        answer = gateway.repeat(
+        return gateway.repeat(
             EvaluateError,
             timeout or gateway.deadlines.evaluate,
-            lambda left: gateway.call(EvaluateError, "Evaluate", request, self.txid, left),
+            lambda left: gateway.ask(self.channel, self.txid, message.proposal, left, message.endorsing_organizations),
         )
-        return bytes(answer.result.payload)
 
     def endorse(self, timeout: float | None = None) -> PreparedTransaction:
         """Collect the endorsements, within ``timeout`` seconds.
