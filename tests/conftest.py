@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import uuid
 from pathlib import Path
 
@@ -23,7 +24,14 @@ skipped_key = pytest.StashKey[list[str]]()
 complaints_key = pytest.StashKey[list[str]]()
 
 
+def forbid_suicide(event: str, arguments: tuple[object, ...]) -> None:
+    """Refuse a signal to the process group of the tests: os.kill(0, ...), for a pid not known yet, would end CI."""
+    if (event == "os.kill" and arguments[0] in (0, -1)) or (event == "os.killpg" and arguments[0] in (0, os.getpgrp())):
+        raise RuntimeError(f"{event}{arguments} would reach the test session itself")
+
+
 def pytest_configure(config: pytest.Config) -> None:
+    sys.addaudithook(forbid_suicide)
     config.stash[skipped_key] = []
     config.stash[complaints_key] = []
     # inherited by whatever this session starts, so that it can be found at the end

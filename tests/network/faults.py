@@ -252,8 +252,9 @@ class Faults:
         return hit
 
     def _kill_supervisor(self) -> None:
-        pid = supervisor.running(self._consortium.directory)
-        children = [state.pid for state in supervisor.states(self._consortium.directory).values() if state.pid]
+        directory = self._consortium.directory
+        pid = wait.until(lambda: supervisor.running(directory), timeout=_STUCK, what="the supervisor running")
+        children = [state.pid for state in supervisor.states(directory).values() if state.pid]
         os.kill(pid, signal.SIGKILL)
         os.waitpid(pid, 0)  # this process started it
         wait.until(lambda: not any(map(_alive, children)), timeout=20, what="the end of all that it kept")

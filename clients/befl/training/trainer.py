@@ -10,11 +10,9 @@ import os
 import pwd
 import queue
 import select
-import shutil
 import signal
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -30,6 +28,7 @@ from befl.rules.layout import Tensor, length, read_layout
 from befl.training import wire
 from befl.training.app import AppCode
 from befl.training.problem import Problem
+from befl.training.workspace import Workspace
 
 _LOG: Final = logging.getLogger(__name__)
 _CHILD: Final = Path(__file__).with_name("child.py")
@@ -381,13 +380,13 @@ class _Process:
         *,
         confined: bool = True,
     ) -> None:
-        self._folder = tempfile.mkdtemp(prefix="befl-train-")
+        self._folder = Workspace()
         self._lines: collections.deque[str] = collections.deque(maxlen=_LOG_LINES)
         self._line_sink = log
         started: _Started = queue.SimpleQueue()
         script = [str(_CONFINE), str(_CHILD)] if confined else [str(_CHILD)]
         command = [python, "-s", "-B", "-P", *script, str(os.getpid()), str(threads), str(memory)]
-        environment = _environment(threads, self._folder)
+        environment = _environment(threads, self._folder.path)
         # For Linux a process' parent is the thread that made it: so this thread lives as long as the child.
         self._keeper = threading.Thread(
             target=self._keep,
@@ -398,7 +397,7 @@ class _Process:
         self._keeper.start()
         child = started.get()
         if isinstance(child, OSError):
-            self._remove_folder()
+            self._folder.remove()
             raise BeflError(
                 "BEFL-M-101",
                 f"interpreter {python}" + (f" as user {user}" if user else "") + f": {child.strerror}",
@@ -427,7 +426,7 @@ class _Process:
                 stdout=subprocess.PIPE,
                 stderr=subprocess.PIPE,
                 bufsize=0,
-                cwd=self._folder,
+                cwd=self._folder.path,
                 env=environment,
                 close_fds=True,
                 start_new_session=True,
@@ -448,9 +447,9 @@ class _Process:
             return {}
         try:
             entry = pwd.getpwnam(user)
-            os.chown(self._folder, entry.pw_uid, entry.pw_gid)
+            os.chown(self._folder.path, entry.pw_uid, entry.pw_gid)
         except (KeyError, OSError) as error:
-            self._remove_folder()
+            self._folder.remove()
             why = "there is no such user" if isinstance(error, KeyError) else error.strerror
             raise BeflError(
                 "BEFL-M-101",
@@ -542,7 +541,7 @@ class _Process:
         for pipe in self._pipes:
             pipe.close()
         self._keeper.join(_REAP_SECONDS)
-        self._remove_folder()
+        self._folder.remove()
 
     def _kill(self) -> None:
         with contextlib.suppress(ProcessLookupError):  # all of them have ended
@@ -551,9 +550,6 @@ class _Process:
 
     def _last(self) -> str:
         return self._lines[-1][:300] if self._lines else ""
-
-    def _remove_folder(self) -> None:
-        shutil.rmtree(self._folder, ignore_errors=True)
 
 
 def _tensors(layout: tuple[Tensor, ...], vector: NDArray[np.float32]) -> wire.Arrays:

@@ -199,23 +199,32 @@ class Supervisor:
         """Supervise until SIGTERM or SIGINT or the owner's end, then end every process."""
         # blocked signals stay pending for sigtimedwait: no handler, no race, no sleeping
         signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
-        operations = self._show()
-        while True:
-            self._reap()
-            self._describe()
-            self._start_due()
-            self._write_state()
-            arrived = signal.sigtimedwait(SIGNALS, self._next())
-            if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):
-                break
-            if self._owner.poll(0):
-                self._log("the owner has ended")
-                break
+        self._look()
+        operations = self._show()  # after the first look: what has not been started is not healthy
+        while not self._told_to_end():
+            self._look()
         self._end(list(self._children))
         self._children.clear()
         self._write_state()
         if operations is not None:
             operations.stop()
+
+    def _look(self) -> None:
+        """Bring what runs in line with what is described, and write down how it stands."""
+        self._reap()
+        self._describe()
+        self._start_due()
+        self._write_state()
+
+    def _told_to_end(self) -> bool:
+        """Wait for a signal or for the next time to look; return whether it is time to end."""
+        arrived = signal.sigtimedwait(SIGNALS, self._next())
+        if arrived is not None and arrived.si_signo in (signal.SIGTERM, signal.SIGINT):
+            return True
+        if self._owner.poll(0):
+            self._log("the owner has ended")
+            return True
+        return False
 
     def _show(self) -> OperationsServer | None:
         """Show health and metrics at the address of the last time, or at a free one; nothing depends on it."""

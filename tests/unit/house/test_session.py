@@ -67,3 +67,18 @@ def test_a_process_left_running_fails_the_session(tmp_path):
     assert done.returncode == 1, done.stdout
     for number in (1, 2):
         assert f"-c input() #{number}\n" in done.stdout
+
+
+def test_a_signal_to_the_session_itself_fails_the_test_and_nothing_else(tmp_path):
+    done = run(
+        tmp_path,
+        "import os\n"
+        "def test_own_group(): os.kill(0, 9)\n"
+        "def test_everybody(): os.kill(-1, 9)\n"
+        "def test_group_0(): os.killpg(0, 9)\n"
+        "def test_group_by_name(): os.killpg(os.getpgrp(), 9)\n"
+        "def test_other(): os.kill(os.getpid(), 0)\n",
+    )
+    assert done.returncode == 1, done.stdout
+    assert "4 failed, 1 passed" in done.stdout
+    assert done.stdout.count("would reach the test session itself") >= 4

@@ -46,6 +46,14 @@ def pid_of(directory: Path, name: str) -> int:
     return state.pid if state is not None else 0
 
 
+def kill(directory: Path, name: str) -> int:
+    """Kill a process once it is known to run; return the pid it had."""
+    until(lambda: pid_of(directory, name), f"{name} running")
+    pid = pid_of(directory, name)
+    os.kill(pid, signal.SIGKILL)
+    return pid
+
+
 def restarts(directory: Path, name: str) -> int:
     state = supervisor.states(directory).get(name)
     return state.restarts if state is not None else 0
@@ -82,9 +90,7 @@ def start(directory: Path, owner: int | None = None) -> int:
 def test_what_dies_is_started_again(directory):
     describe(directory, "org1/peer")
     start(directory)
-    until(lambda: pid_of(directory, "org1/peer"), "the first start")
-    first = pid_of(directory, "org1/peer")
-    os.kill(first, signal.SIGKILL)
+    first = kill(directory, "org1/peer")
     until(lambda: pid_of(directory, "org1/peer") not in (0, first), "the second start")
     state = supervisor.states(directory)["org1/peer"]
     assert (state.state, state.restarts, state.exit_status) == ("running", 1, -signal.SIGKILL)
@@ -276,7 +282,7 @@ def test_health_and_metrics_say_what_runs_and_what_does_not(directory):
     start(directory)
     until(lambda: ask(directory, "/healthz")[0] == 200, "the supervisor healthy")
     assert json.loads(ask(directory, "/version")[1]) == {"Version": __version__}
-    os.kill(pid_of(directory, "org1/peer"), signal.SIGKILL)
+    kill(directory, "org1/peer")
     until(lambda: restarts(directory, "org1/peer") == 1, "the peer started again")
     text = ask(directory, "/metrics")[1]
     assert 'befl_supervisor_process_restarts_total{process="org1/peer"} 1.0' in text
@@ -286,6 +292,21 @@ def test_health_and_metrics_say_what_runs_and_what_does_not(directory):
     failed = json.loads(ask(directory, "/healthz")[1])["failed_checks"]
     assert failed == [{"component": "org1/broken", "reason": "ended with 127, waits for its next start"}]
     assert 'befl_supervisor_process_up{process="org1/broken"} 0.0' in ask(directory, "/metrics")[1]
+
+
+def test_what_has_not_been_started_is_not_healthy(directory, monkeypatch):
+    """Nobody is told that all is well before the first look, however long it takes."""
+    describe(directory, "org1/broken", argv=["/nowhere/program"])
+    keeper, seen = supervisor.Supervisor(directory, lambda line: None), []
+    monkeypatch.setattr(keeper, "_show", lambda: seen.append(keeper._health()))
+    monkeypatch.setattr(keeper, "_told_to_end", lambda: True)
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    (directory / "supervisor").mkdir(mode=0o700)
+    try:
+        keeper.run()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    assert seen == [{"org1/broken": "ended with 127, waits for its next start"}]
 
 
 def test_metrics_stay_at_their_address_when_it_is_free(directory):
