@@ -28,7 +28,7 @@ _SILENT_S: Final = 60.0
 """The agent reads the ledger every ten seconds: a minute without success is not healthy."""
 
 
-def serve(path: Path, stopped: threading.Event) -> None:
+def run_agent(path: Path, stopped: threading.Event) -> None:
     """Run the agent of a configuration until ``stopped`` is set.
 
     Raises

@@ -8,55 +8,82 @@
 
 from __future__ import annotations
 
-from befl.agent.ledger import Receipt
-from befl.agent.start import serve as run_agent
-from befl.client.apps import App, Approval, Apps, approve_app, apps, find_app, pack_app, withdraw_app
-from befl.client.audit import Audit, Entry, Page, Replay, replay_files
-from befl.client.connection import Client, connect, connect_operator
-from befl.client.data import ColumnReport, DataReport, check_data
-from befl.client.members import Agent, ConsortiumParameters, InForce, Member, Members
-from befl.client.models import Models, Verdict, verify_folder
-from befl.client.simulation import Simulation, simulate
-from befl.client.starting import init
-from befl.client.tasks import Applied, Departure, Published, RoundSummary, Tasks, TaskSummary
+import importlib
+from typing import TYPE_CHECKING, Any
 
-__all__ = [
-    "Agent",
-    "App",
-    "Applied",
-    "Approval",
-    "Apps",
-    "Audit",
-    "Client",
-    "ColumnReport",
-    "ConsortiumParameters",
-    "DataReport",
-    "Departure",
-    "Entry",
-    "InForce",
-    "Member",
-    "Members",
-    "Models",
-    "Page",
-    "Published",
-    "Receipt",
-    "Replay",
-    "RoundSummary",
-    "Simulation",
-    "TaskSummary",
-    "Tasks",
-    "Verdict",
-    "approve_app",
-    "apps",
-    "check_data",
-    "connect",
-    "connect_operator",
-    "find_app",
-    "init",
-    "pack_app",
-    "replay_files",
-    "run_agent",
-    "simulate",
-    "verify_folder",
-    "withdraw_app",
+if TYPE_CHECKING:
+    from befl.agent.ledger import Receipt as Receipt
+    from befl.agent.start import run_agent as run_agent
+    from befl.client.approvals import App as App
+    from befl.client.approvals import Approval as Approval
+    from befl.client.approvals import Apps as Apps
+    from befl.client.approvals import approve_app as approve_app
+    from befl.client.approvals import apps as apps
+    from befl.client.approvals import find_app as find_app
+    from befl.client.approvals import pack_app as pack_app
+    from befl.client.approvals import withdraw_app as withdraw_app
+    from befl.client.audit import Audit as Audit
+    from befl.client.audit import Entry as Entry
+    from befl.client.audit import Page as Page
+    from befl.client.audit import Replay as Replay
+    from befl.client.audit import replay_files as replay_files
+    from befl.client.connection import Client as Client
+    from befl.client.connection import connect as connect
+    from befl.client.connection import connect_operator as connect_operator
+    from befl.client.data import ColumnReport as ColumnReport
+    from befl.client.data import DataReport as DataReport
+    from befl.client.data import check_data as check_data
+    from befl.client.members import Agent as Agent
+    from befl.client.members import ConsortiumParameters as ConsortiumParameters
+    from befl.client.members import InForce as InForce
+    from befl.client.members import Member as Member
+    from befl.client.members import Members as Members
+    from befl.client.models import Models as Models
+    from befl.client.models import Verdict as Verdict
+    from befl.client.models import verify_folder as verify_folder
+    from befl.client.prediction import AppCode as AppCode
+    from befl.client.prediction import Model as Model
+    from befl.client.prediction import Predictions as Predictions
+    from befl.client.prediction import export_model as export_model
+    from befl.client.prediction import load_model as load_model
+    from befl.client.prediction import read_app as read_app
+    from befl.client.simulation import Simulation as Simulation
+    from befl.client.simulation import simulate as simulate
+    from befl.client.starting import init as init
+    from befl.client.tasks import Applied as Applied
+    from befl.client.tasks import Departure as Departure
+    from befl.client.tasks import Published as Published
+    from befl.client.tasks import RoundSummary as RoundSummary
+    from befl.client.tasks import Tasks as Tasks
+    from befl.client.tasks import TaskSummary as TaskSummary
+
+_HOMES = {
+    **dict.fromkeys(("Receipt",), "agent.ledger"),
+    **dict.fromkeys(("run_agent",), "agent.start"),
+    **dict.fromkeys(
+        ("App", "Approval", "Apps", "approve_app", "apps", "find_app", "pack_app", "withdraw_app"), "client.approvals"
+    ),
+    **dict.fromkeys(("Audit", "Entry", "Page", "Replay", "replay_files"), "client.audit"),
+    **dict.fromkeys(("Client", "connect", "connect_operator"), "client.connection"),
+    **dict.fromkeys(("ColumnReport", "DataReport", "check_data"), "client.data"),
+    **dict.fromkeys(("Agent", "ConsortiumParameters", "InForce", "Member", "Members"), "client.members"),
+    **dict.fromkeys(("Models", "Verdict", "verify_folder"), "client.models"),
+    **dict.fromkeys(("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"), "client.prediction"),
+    **dict.fromkeys(("Simulation", "simulate"), "client.simulation"),
+    **dict.fromkeys(("init",), "client.starting"),
+    **dict.fromkeys(("Applied", "Departure", "Published", "RoundSummary", "Tasks", "TaskSummary"), "client.tasks"),
+}
+__all__ = [  # noqa: PLE0604  # names come from the table
+    *sorted(_HOMES)
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: who reads a model folder needs no gRPC, who lists tasks no numpy."""
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"befl.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -8,7 +8,7 @@ from typing import Self
 
 from befl.agent.config import load
 from befl.agent.ledger import Ledger
-from befl.client.apps import Apps
+from befl.client.approvals import Apps
 from befl.client.audit import Audit
 from befl.client.members import ConsortiumParameters, Members
 from befl.client.models import Models

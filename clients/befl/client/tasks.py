@@ -13,7 +13,7 @@ from befl.agent.config import load
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.participant import initial_model, rows_of
 from befl.agent.store import read_whole
-from befl.client.apps import Apps, find_app
+from befl.client.approvals import Apps, find_app
 from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.errors import BeflError

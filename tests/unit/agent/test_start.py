@@ -12,7 +12,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from befl.agent.start import _follow, serve
+from befl.agent.start import _follow, run_agent
 from befl.agent.store import Store
 from befl.gateway.wait import until
 from befl.rules.errors import BeflError
@@ -39,7 +39,7 @@ def agent_toml(tmp_path, write_user, authority):
 def test_an_agent_without_its_peer_stops_at_once(agent_toml, caplog):
     caplog.set_level(logging.INFO)
     stopped = threading.Event()
-    thread = threading.Thread(target=serve, args=(agent_toml, stopped))
+    thread = threading.Thread(target=run_agent, args=(agent_toml, stopped))
     thread.start()
     until(lambda: "agent of AlphaMSP runs" in caplog.text, timeout=10, what="the agent")
     started = time.monotonic()
@@ -56,7 +56,7 @@ def test_a_state_folder_that_is_in_use(agent_toml):
     other.lock()
     stopped = threading.Event()
     with pytest.raises(BeflError, match="BEFL-C-008"):
-        serve(agent_toml, stopped)
+        run_agent(agent_toml, stopped)
     other.unlock()
     assert stopped.is_set()
     assert "events" not in {thread.name for thread in threading.enumerate()}
@@ -68,7 +68,7 @@ def test_what_is_wrong_is_said_before_anything_is_made(agent_toml):
         broken = agent_toml.with_name("BROKEN.toml")
         broken.write_text(text.replace(f'{line} = "', f'{line} = "absent/'))
         with pytest.raises(BeflError, match=code):
-            serve(broken, threading.Event())
+            run_agent(broken, threading.Event())
     assert not (agent_toml.parent / "state").exists()
 
 

@@ -11,6 +11,7 @@ import befl.client
 NAMES = [
     "Agent",
     "App",
+    "AppCode",
     "Applied",
     "Approval",
     "Apps",
@@ -24,8 +25,10 @@ NAMES = [
     "InForce",
     "Member",
     "Members",
+    "Model",
     "Models",
     "Page",
+    "Predictions",
     "Published",
     "Receipt",
     "Replay",
@@ -39,9 +42,12 @@ NAMES = [
     "check_data",
     "connect",
     "connect_operator",
+    "export_model",
     "find_app",
     "init",
+    "load_model",
     "pack_app",
+    "read_app",
     "replay_files",
     "run_agent",
     "simulate",
@@ -60,7 +66,17 @@ def test_each_says_what_it_is():
         assert len(inspect.getdoc(getattr(befl.client, name)) or "") > 20, name
 
 
-def test_neither_torch_nor_the_network_comes_along():
-    program = "import sys, befl.client; print({'torch', 'mlflow', 'befl.network'} & set(sys.modules))"
+def test_names_bring_what_they_need_and_no_more():
+    """The package itself next to nothing; a connection neither torch nor what builds networks; a model no gRPC."""
+    program = (
+        "import sys\n"
+        "def brought(*names): return sorted(set(names) & set(sys.modules))\n"
+        "import befl.client\n"
+        "print(brought('torch', 'numpy', 'grpc'))\n"
+        "befl.client.load_model\n"
+        "print(brought('torch', 'grpc'))\n"
+        "for name in befl.client.__all__: getattr(befl.client, name)\n"
+        "print(brought('torch', 'mlflow', 'befl.network'))"
+    )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.strip() == "set()"
+    assert done.stdout.splitlines() == ["[]"] * 3
