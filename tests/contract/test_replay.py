@@ -285,10 +285,10 @@ def test_another_models_card():
     changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "model", files=files))
     changed(made.blocks, "TaskContract:Finish", lambda one: replace(one, private={}))
     _, report = traced(made)
-    [finding] = report.findings
-    assert finding.check == "model"
+    kept_back, finding = report.findings
+    assert (kept_back.check, finding.check) == ("complete", "model")
     assert "card.md" in finding.message
-    assert traced(made, Report(frozenset({"model"})))[1].findings == []
+    assert traced(made, Report(frozenset({"complete", "model"})))[1].findings == []
 
 
 def test_a_rule_that_does_something_else(monkeypatch):
@@ -306,11 +306,22 @@ def test_a_rule_that_does_something_else(monkeypatch):
 
 
 def test_a_rule_that_this_release_does_not_have(monkeypatch):
+    """A task of a newer release: nothing about it is called right, nor forged."""
+    monkeypatch.setitem(RULES._rules, "fedavg/2", RULES["fedavg/1"])
     made = played()
-    monkeypatch.delitem(RULES._rules, "fedavg/1")
+    assert traced(made)[1].findings == []
+    monkeypatch.delitem(RULES._rules, "fedavg/2")
     lineage, report = traced(made)
     assert lineage.steps == ()
-    assert ("what follows from fedavg/1", "this release of befl does not have that rule") in report.impossible
+    assert ("what follows from fedavg/2", "this release of befl does not have that rule") in report.impossible
+    assert {finding.check for finding in report.findings} == {"complete"}
+    words = "TaskContract:Publish follows a rule that this release of befl does not have: it has no fedavg/2"
+    assert report.findings[0].message == words
+    blind = traced(made, Report(frozenset({"complete"})))[1]
+    assert blind.findings == []
+    assert ("TaskContract:Publish follows a rule that this release of befl does not have", "it has no fedavg/2") in (
+        blind.impossible
+    )
 
 
 @pytest.fixture
@@ -354,29 +365,52 @@ def without_values(one):
     return replace(one, private={})
 
 
-def test_purged_updates_name_the_transaction_that_purged_them():
-    made = played()
-    for place in range(6):
-        changed(made.blocks, "RoundContract:Submit", without_values, place)
-    key = create_composite_key("update", (made.task, "000001", "BetaMSP"))
+def purged(made, *names):
+    """Add a transaction that purges an update, as one of befl's may do some day."""
+    key = create_composite_key("update", names)
     purge = kv_rwset_pb2.KVWriteHash(key_hash=hashlib.sha256(key.encode()).digest(), is_delete=True, is_purge=True)
     hashed = kv_rwset_pb2.HashedRWSet(hashed_writes=[purge]).SerializeToString()
     collection = rwset_pb2.CollectionHashedReadWriteSet(collection_name="updates", hashed_rwset=hashed)
     space = rwset_pb2.NsReadWriteSet(namespace="befl", collection_hashed_rwset=[collection])
     [last] = made.blocks[made.ledger.height]
-    purging = replace(last, txid="f" * 64, read_write_set=rwset_pb2.TxReadWriteSet(ns_rwset=[space]))
-    made.blocks[made.ledger.height + 1] = [replace(purging, block=made.ledger.height + 1, args=("x",))]
+    number = made.ledger.height + 1
+    made.blocks[number] = [
+        replace(
+            last, txid="f" * 64, read_write_set=rwset_pb2.TxReadWriteSet(ns_rwset=[space]), block=number, args=("x",)
+        )
+    ]
+    return f"purged by transaction {'f' * 16} in block {number}"
+
+
+def test_purged_updates_name_the_transaction_that_purged_them():
+    made = played()
+    changed(made.blocks, "RoundContract:Submit", without_values, place=1)
+    [beta] = [one for each in made.blocks.values() for one in each if one.function == "RoundContract:Submit"][1:2]
+    gone = purged(made, made.task, "000001", "BetaMSP")
     # no contract purges yet: that this one is no transaction of befl is not what is looked at here
     lineage, report = traced(made, Report(frozenset({"accepted"})))
     assert report.findings == []
-    gone = f"purged by transaction {'f' * 16} in block {made.ledger.height + 1}"
     said = dict(report.impossible)
-    beta = [one for each in made.blocks.values() for one in each if one.function == "RoundContract:Submit"][1]
     assert said[f"RoundContract:Submit in transaction {beta.txid[:16]}, block {beta.block}"] == gone
     assert [step.recomputed for step in lineage.steps] == [False, False]
-    assert sum(what.startswith("RoundContract:Close") for what in said) == 2
-    unknown = "the peer gave no private data of it: this institution may not read it, or has lost it"
-    assert said[f"the models of task {made.task} from round 1 on"].endswith(unknown)
+    assert sum(what.startswith("RoundContract:Close") for what in said) == 1
+    assert said[f"the models of task {made.task} from round 1 on"].endswith(gone)
+
+
+@pytest.mark.parametrize("purge", [False, True])
+def test_what_is_kept_back_is_a_finding(purge):
+    """A peer that gives nothing of a round, or loses it, is no reason to pass; the purge of another value neither."""
+    made = played()
+    changed(made.blocks, "RoundContract:Submit", without_values, place=1)
+    if purge:
+        purged(made, made.task, "000001", "AlphaMSP")
+    lineage, report = traced(made, Report(frozenset({"accepted"} if purge else ())))
+    assert [finding.check for finding in report.findings] == ["complete"] * 2
+    submit, close = (finding.message for finding in report.findings)
+    assert submit.startswith("RoundContract:Submit cannot be run again: its private values are not there, and nobody")
+    assert close.startswith("RoundContract:Close cannot be run again: ")
+    assert [step.recomputed for step in lineage.steps] == [False, False]
+    assert executed(made.blocks, Report(frozenset({"complete", "accepted"})))[1].findings == []
 
 
 def test_without_private_data_the_rest_is_replayed():
@@ -384,8 +418,8 @@ def test_without_private_data_the_rest_is_replayed():
     for number, transactions in made.blocks.items():
         made.blocks[number] = [without_values(one) for one in transactions]
     _, report = traced(made)
-    assert report.findings == []
     # Publish, six updates, two closings, Finish
+    assert [finding.check for finding in report.findings] == ["complete"] * 10
     assert report.looked["accepted"] == sum(map(len, made.blocks.values())) - 10
     assert report.looked["model"] == 0
 
@@ -400,7 +434,7 @@ def test_a_false_update_is_no_update():
         return replace(one, private={"updates": false})
 
     changed(made.blocks, "RoundContract:Submit", change)
-    _, report = traced(made)
+    _, report = traced(made, Report(frozenset({"complete"})))
     assert report.findings == []
     assert any(what.startswith("RoundContract:Submit") for what, _ in report.impossible)
 
@@ -497,5 +531,11 @@ def test_more_institutions_than_fabric_lists_replay():
 
 
 def test_each_check_of_this_half_has_a_row():
-    others = {"lineage", "model", "folder", "peers"}  # above, by name; peers in tests/unit/audit/test_peers.py
+    others = {
+        "complete",
+        "lineage",
+        "model",
+        "folder",
+        "peers",
+    }  # above, by name; peers in tests/unit/audit/test_peers.py
     assert {*EXECUTED, *others} == set(TASK_CHECKS)

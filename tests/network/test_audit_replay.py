@@ -102,8 +102,24 @@ def test_an_update_that_somebody_changed(trained, tmp_path):
         blocks.append(block)
     write_file(tmp_path / "changed.gz", blocks)
     lines = replay_fails(task, tmp_path / "changed.gz")
-    assert lines[-1] == "verdict: FAIL (1 finding)"
-    assert lines[-3].startswith(f"  private_data: block {changed}, transaction ")
+    assert lines[-1] == "verdict: FAIL (3 findings)"  # and neither its submission nor the closing can be run again
+    assert any(line.startswith(f"  private_data: block {changed}, transaction ") for line in lines)
+
+
+def test_an_update_that_somebody_kept_back(trained, tmp_path):
+    """A peer that gives no private data of a submission: the rest is right, and that is no PASS."""
+    task, _, file, _ = trained
+    blocks, kept_back = [], 0
+    for block in from_files([file]):
+        for transaction in block.transactions:
+            if transaction.function == "RoundContract:Submit" and task in transaction.args and not kept_back:
+                transaction.private_set.Clear()
+                kept_back = block.number
+        blocks.append(block)
+    write_file(tmp_path / "kept_back.gz", blocks)
+    lines = replay_fails(task, tmp_path / "kept_back.gz")
+    assert lines[-1] == "verdict: FAIL (2 findings)"
+    assert any(line.startswith(f"  complete: block {kept_back}, transaction ") for line in lines)
 
 
 def test_a_block_that_somebody_changed(trained, tmp_path):

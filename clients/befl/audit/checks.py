@@ -33,6 +33,7 @@ CHECKS: Final = MappingProxyType(
         "commit_hash": "The peer's running hash over what it wrote is what follows from the blocks",
         # --- what befl's contracts did ---
         "own_state": "Nothing but befl's chaincode has written befl's state, and that no other",
+        "complete": "Nothing was kept back: private values that no transaction purged, and rules of this release",
         "accepted": "The contract accepts what was accepted, run again on the state as it stood",
         "answer": "The contract answers and announces what the endorsers signed",
         "read_set": "The contract reads what the endorsers signed that they read",

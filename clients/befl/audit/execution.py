@@ -9,6 +9,7 @@ nothing, and the state that they read has gone by.
 
 from __future__ import annotations
 
+import contextlib
 import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
@@ -28,15 +29,19 @@ from befl.ledger import (
     Version,
     WriteSet,
     befl_ledger,
+    create_composite_key,
     digest,
     transient_names,
 )
+from befl.rules import canonical
+from befl.rules import spec as specs
 from befl.rules.errors import BeflError
 
 _DEGREE: Final = 50
 """Of the tree of hashes that Fabric records instead of the reads of a longer range (``query_executor.go``)."""
 _NO_RULE: Final = "BEFL-T-001"
 _SHOWN: Final = 60
+_TASK: Final = create_composite_key("task", ())
 
 PrivateKey = tuple[str, str]
 """Collection, and SHA-256 (hex) of a key."""
@@ -65,7 +70,7 @@ class Execution:
         self._written: dict[str, tuple[int, str]] = {}
         self._absent: set[PrivateKey] = set()
         self._purged: dict[PrivateKey, tuple[int, str]] = {}
-        self._unread: list[tuple[Transaction, str, set[PrivateKey]]] = []
+        self._unread: list[tuple[Transaction, set[PrivateKey], bool]] = []
 
     def block(self, number: int, transactions: Iterable[Transaction]) -> None:
         """Run the valid transactions of one block, and bring the state forward by what they wrote."""
@@ -86,11 +91,14 @@ class Execution:
             self._note(transaction, writes)
 
     def end(self) -> None:
-        """Say of each transaction that could not be run what was missing and who purged it."""
-        for transaction, what, keys in self._unread:
-            self._report.cannot(
-                f"{what} in transaction {transaction.txid[:16]}, block {transaction.block}", self.why(keys)
-            )
+        """Say of each transaction that could not be run who purged what it needs; find it when nobody did."""
+        for transaction, keys, looked in self._unread:
+            if looked and (lacking := keys - self._purged.keys()):
+                message = f"{transaction.function} cannot be run again: {self.why(lacking)}"
+                self._report.find("complete", transaction.block, transaction.txid, message)
+            else:
+                what = f"{transaction.function} in transaction {transaction.txid[:16]}, block {transaction.block}"
+                self._report.cannot(what, self.why(keys))
 
     def place(self, key: str) -> tuple[int, str]:
         """Return block and transaction that wrote a public key last; 0 and nothing when none did."""
@@ -100,7 +108,7 @@ class Execution:
         """Say why private values are not at hand: purged, and by which transaction, or not given by the peer."""
         purged = sorted({self._purged[key] for key in keys if key in self._purged})
         if not purged:
-            return "the peer gave no private data of it: this institution may not read it, or has lost it"
+            return "its private values are not there, and nobody purged them; another institution's peer may have them"
         return "; ".join(f"purged by transaction {txid[:16]} in block {block}" for block, txid in purged)
 
     def _note(self, transaction: Transaction, writes: WriteSet) -> None:
@@ -142,8 +150,12 @@ class Execution:
         missing = {(name, key) for name, keys in reads.private.items() for key in keys} & self._absent
         if names:
             missing |= {(name, key) for name, keys in writes.hashed.items() for key in keys}
+        looked = self._report.looks("complete")
         if missing:
-            self._unread.append((transaction, transaction.function, missing))
+            self._unread.append((transaction, missing, looked))
+            return None
+        if newer := _newer_rules(writes):
+            self._lacks_rule(transaction, f"it has no {', '.join(newer)}", looked=looked)
             return None
         values = [value for entries in writes.private.values() for value in entries.values() if value is not None]
         transient = dict(zip(names, values, strict=False)) if len(values) == 1 else {}
@@ -161,13 +173,20 @@ class Execution:
             )
         except BeflError as error:
             if error.code == _NO_RULE:
-                self._report.cannot(f"transactions by rules of another release ({transaction.function})", error.message)
+                self._lacks_rule(transaction, error.message, looked=looked)
                 return None
             why = f"{transaction.function} is refused: {error.code}: {error.message}"
         except Exception as error:  # noqa: BLE001  # a false record may break a contract anywhere: that is a finding
             why = f"{transaction.function} breaks on the state as it stood: {type(error).__name__}: {error}"
         self._report.find("accepted", transaction.block, transaction.txid, why)
         return None
+
+    def _lacks_rule(self, transaction: Transaction, why: str, *, looked: bool) -> None:
+        what = f"{transaction.function} follows a rule that this release of befl does not have"
+        if looked:
+            self._report.find("complete", transaction.block, transaction.txid, f"{what}: {why}")
+        else:
+            self._report.cannot(what, why)
 
     def _compare(self, transaction: Transaction, made: Endorsed, reads: ReadSet, writes: WriteSet) -> None:
         """Hold what the contract did against what was signed."""
@@ -190,6 +209,15 @@ class Execution:
     def _differs(self, check: str, transaction: Transaction, message: str) -> None:
         if self._report.looks(check):
             self._report.find(check, transaction.block, transaction.txid, message)
+
+
+def _newer_rules(writes: WriteSet) -> list[str]:
+    """Name the rules that a task written here fixes and that this release does not have."""
+    for key, value in writes.public.items():
+        if value is not None and key.startswith(_TASK):
+            with contextlib.suppress(BeflError, KeyError, TypeError, AttributeError):  # a false record: no rule
+                return specs.unknown_rules(canonical.loads(value)["rules"])
+    return []
 
 
 # --- from Fabric's form -------------------------------------------------------------------------------------------
