@@ -10,11 +10,14 @@ import pytest
 from cryptography import x509
 
 import befl.network
+from befl.agent import chains
 from befl.gateway import CommitError, Profile, connect, wait
+from befl.gateway.ask import PeerQuestions
 from befl.network import channel, commands
 from befl.network import consortium as running
 from befl.network.configuration import Configuration
 from befl.network.files import COLLECTIONS
+from befl.network.layout import Layout
 from befl.rules.errors import BeflError
 
 
@@ -126,3 +129,33 @@ def test_an_agent_cannot_change_the_channel(consortium, tmp_path):
         assert channel.current(member)["channel_group"]["groups"]["Orderer"]["values"]["BatchTimeout"]["value"] == {
             "timeout": "25ms"
         }
+
+
+def test_an_agent_holds_its_peers_chain_against_all_others(consortium):
+    """It asks every institution's peer with its own certificate; one that shows another chain stops it."""
+    home = Layout(consortium.directory).home("org1")
+    profile = Profile.load(home.profile)
+    asked = []
+
+    class Peer(PeerQuestions):
+        def chain(self):
+            height, newest = super().chain()
+            asked.append((height, newest))
+            return height, newest
+
+    class Lying(PeerQuestions):
+        def chain(self):
+            return super().chain()[0], b"\1" * 32
+
+        def block_hash(self, height):
+            return b"\1" * 32
+
+    def ask(peer, kind=Peer):
+        return kind(peer or profile.peers[0], home.user("agent"), profile.msp_id, "befl")
+
+    chains.compare(ask)
+    assert len(asked) == 1 + len(consortium.status().institutions)
+    with pytest.raises(BeflError) as caught:
+        chains.compare(lambda peer: ask(peer, Lying if peer and peer.name == "Org3MSP" else Peer))
+    assert caught.value.code == "BEFL-G-036"
+    assert "at Org3MSP's" in caught.value.message

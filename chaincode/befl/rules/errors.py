@@ -499,6 +499,14 @@ _TABLE: Final = (
         "neither, or part of them is lost. Record the ledger again from a peer, or take the file again from whoever "
         "recorded it.",
     ),
+    Code(
+        "BEFL-G-036",
+        "The institutions' peers have different chains",
+        "Two peers have different blocks of the same height: whoever leads the orderers, or one of the peers, shows "
+        "different institutions different ledgers. The agent has stopped, and does not start while it is so. Keep both "
+        "peers as they are, record both chains (befl audit export), and let the institutions find out together which "
+        "orderer signed both (befl network status, befl audit replay).",
+    ),
     # --- M: model and update ----------------------------------------------------------------------------------
     Code(
         "BEFL-M-001",

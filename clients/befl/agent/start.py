@@ -11,11 +11,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
+from befl.agent.chains import ChainWatch
 from befl.agent.config import AgentConfig, load
 from befl.agent.daemon import Agent
 from befl.agent.ledger import Ledger
 from befl.agent.participant import AppParticipant
 from befl.gateway import Gateway, Network, Profile, connect
+from befl.gateway.ask import PeerQuestions
 from befl.operations.watch import AgentWatch
 from befl.rules.errors import BeflError
 from befl.rules.version import __version__
@@ -34,7 +36,8 @@ def run_agent(path: Path, stopped: threading.Event) -> None:
     Raises
     ------
     BeflError
-        When configuration, profile or identity cannot be used, or another agent uses the state folder.
+        When configuration, profile or identity cannot be used, or another agent uses the state folder; ``BEFL-G-036``
+        when the institutions' peers have different chains.
     """
     config = load(path)
     profile = Profile.load(config.profile)
@@ -49,15 +52,23 @@ def run_agent(path: Path, stopped: threading.Event) -> None:
         follower = threading.Thread(
             target=_follow, args=(network, config.network.chaincode, agent, stopped), name="events", daemon=True
         )
+        chains = ChainWatch(
+            lambda peer: PeerQuestions(
+                peer or profile.peers[0], config.user_dir, profile.msp_id, config.network.channel
+            ),
+            stopped,
+        )
         ender = threading.Thread(target=_end, args=(stopped, agent, gateway), name="end", daemon=True)
         follower.start()
         ender.start()
+        chains.start()
         try:
             agent.run()
         finally:
             stopped.set()
             ender.join(timeout=5)
             follower.join(timeout=5)
+        chains.end()
 
 
 def weaknesses_of(config: AgentConfig) -> list[str]:
