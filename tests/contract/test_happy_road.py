@@ -563,7 +563,7 @@ def test_listing_goes_page_by_page(consortium):
         tasks[2:4],
         tasks[4:],
     ]
-    assert pages(c, "TaskContract:List", size=100)[0] == [c.record("task", task) for task in tasks]
+    assert pages(c, "TaskContract:List", size=50)[0] == [c.record("task", task) for task in tasks]
     c.task = tasks[2]
     c.apply("GammaMSP", "AlphaMSP", "BetaMSP")
     found = pages(c, "TaskContract:Applications", c.task, size=2)

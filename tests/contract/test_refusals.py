@@ -833,13 +833,13 @@ REFUSED = {
     "list: no page": (
         "published",
         "BEFL-T-008",
-        "page_size: must be from 1 to 100",
+        "page_size: must be from 1 to 50",
         call("TaskContract:List", "0", ""),
     ),
     "list: a huge page": (
         "published",
         "BEFL-T-008",
-        "page_size: must be from 1 to 100",
+        "page_size: must be from 1 to 50",
         call("TaskContract:List", "101", ""),
     ),
     "list: no number": ("published", "BEFL-T-008", "page_size: must be a whole", call("TaskContract:List", "all", "")),

@@ -247,10 +247,10 @@ class World:
         return canonical.loads(self.acting(name).evaluate(name, *arguments))
 
     def _pages(self, name: str, *arguments: str) -> list[dict[str, Any]]:
-        page = self._ask(name, *arguments, "100", "")
+        page = self._ask(name, *arguments, "50", "")
         records = page["records"]
         while page["bookmark"]:
-            page = self._ask(name, *arguments, "100", page["bookmark"])
+            page = self._ask(name, *arguments, "50", page["bookmark"])
             records += page["records"]
         return records
 

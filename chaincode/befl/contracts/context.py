@@ -18,7 +18,9 @@ from befl.rules.errors import BeflError
 _ATTRIBUTES: Final = x509.ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 _ID: Final = re.compile(r"[0-9a-f]{16}")
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,17}")
-PAGE_MOST: Final = 100
+PAGE_MOST: Final = 50
+"""A task's record may have more than a megabyte, a peer's message a hundred: one that is larger ends its chaincode's
+stream, and with it all that is being endorsed there."""
 
 
 @dataclass(frozen=True)

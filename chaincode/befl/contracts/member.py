@@ -25,7 +25,7 @@ _KEY: Final = re.compile(r"(?:[0-9a-f]{64})?")
 
 def register(context: Context) -> bytes:
     """Register the caller's institution as a member, with every role."""
-    msp_id = context.caller.msp_id
+    msp_id = MSP_ID(context.caller.msp_id, "msp_id")  # or nobody could name it in Approve and Assign
     if context.read("member", msp_id) is not None:
         raise BeflError("BEFL-T-003", f"{msp_id} is a member already")
     _write(context, msp_id, list(ROLES), context.now_ms, [])

@@ -21,6 +21,7 @@ from befl.rules.statistics import preparation, read_sums
 from befl.rules.view import TaskView
 
 _DIGEST: Final = re.compile(r"[0-9a-f]{64}")
+_REASON: Final = re.compile(r"[^\x00-\x08\x0b-\x1f\x7f-\x9f]{1,500}")
 
 
 def publish(context: Context, spec: str, app_digest: str, layout: str) -> bytes:
@@ -191,8 +192,8 @@ def list_departures(context: Context, task: str, page_size: str, bookmark: str) 
 
 
 def _reason(text: str) -> str:
-    if not 1 <= len(text) <= 500:
-        raise BeflError("BEFL-T-008", "reason: must be text of 1 to 500 characters")
+    if not _REASON.fullmatch(text):
+        raise BeflError("BEFL-T-008", "reason: must be text of 1 to 500 characters, without control characters")
     return text
 
 

@@ -27,6 +27,7 @@ APP_WORDS: Final = frozenset({"BEFL-M-101", "BEFL-M-102", "BEFL-M-103", "BEFL-M-
 _MOST: Final = 4_000
 _PLACE: Final = re.compile(r"row \d+(?:, column [\w .-]+)?|columns missing: [^;]+")
 _KEY: Final = re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL)
+_STEERING: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _URL_SECRET: Final = re.compile(r"(?<=://)([^/\s:@]+):[^/\s@]+(?=@)")
 
 
@@ -101,5 +102,6 @@ def _trace(record: logging.LogRecord) -> str:
 
 def _clean(text: str) -> str:
     """Take out what a library may have put into its text: private keys, passwords of addresses, endless lines."""
+    text = _STEERING.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     text = _URL_SECRET.sub(r"\1:...", _KEY.sub("(private key)", text))
     return text if len(text) <= _MOST else f"{text[:_MOST]}... ({len(text)} characters)"

@@ -24,6 +24,8 @@ from befl.shim.stub import Batching, Message, PeerError, StreamEndedError, Trans
 _log: Final = logging.getLogger("befl.shim")
 _OK: Final = 200
 _REFUSED: Final = 500
+_AHEAD_MS: Final = 5_000
+"""How far a timestamp may be ahead: a proposal was made before it came here, so this is clocks alone."""
 
 Key = tuple[str, str]
 """Channel and transaction id."""
@@ -166,11 +168,12 @@ class PeerStream:
     def _check_time(self, timestamp: int) -> None:
         """Refuse a time that the submitter made up: the one thing a contract cannot check for itself."""
         away = timestamp - self._now()
-        if abs(away) > self._tolerance_ms:
+        tolerated = min(self._tolerance_ms, _AHEAD_MS) if away > 0 else self._tolerance_ms
+        if abs(away) > tolerated:
             raise BeflError(
                 "BEFL-G-011",
                 f"the proposal's timestamp is {abs(away) / 1000:.1f} s {'ahead of' if away > 0 else 'behind'} "
-                f"the endorser's clock, {self._tolerance_ms / 1000:g} s are tolerated",
+                f"the endorser's clock, {tolerated / 1000:g} s are tolerated",
                 "Check the clocks of both machines.",
             )
 

@@ -16,7 +16,7 @@ from befl.rules.parameters import Parameters, to_json
 from befl.rules.reader import to_record
 from befl.rules.view import TaskView
 
-_PAGE: Final = "100"
+_PAGE: Final = "50"
 
 
 class Committed(Protocol):

@@ -14,6 +14,7 @@ import json
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
+from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.msp import identities_pb2
 
@@ -76,7 +77,11 @@ class Execution:
         """Run the valid transactions of one block, and bring the state forward by what they wrote."""
         written = []
         for transaction in transactions:
-            for space in transaction.read_write_set.ns_rwset if transaction.read_write_set else ():
+            spaces = transaction.read_write_set.ns_rwset if transaction.read_write_set else ()
+            if transaction.chaincode == self._chaincode and all(each.namespace != self._chaincode for each in spaces):
+                # nothing read, nothing written: no contract does that, and its answer and event are compared too
+                self._one(transaction, rwset_pb2.NsReadWriteSet(namespace=self._chaincode))
+            for space in spaces:
                 if space.namespace == self._chaincode:
                     written.append((transaction, self._one(transaction, space)))
                 elif transaction.chaincode == self._chaincode:
@@ -231,6 +236,9 @@ def _sets(space: Any, private: Mapping[str, Any]) -> tuple[ReadSet, WriteSet, li
     )
     writes = WriteSet({each.key: None if each.is_delete else each.value for each in found.writes})
     odd = [f"sets the policy of key {shown(each.key)}" for each in found.metadata_writes]
+    names = [each.collection_name for each in space.collection_hashed_rwset]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    odd += [f"names collection {name} more than once" for name in twice]
     for collection in space.collection_hashed_rwset:
         name, hashed = collection.collection_name, kv_rwset_pb2.HashedRWSet.FromString(collection.hashed_rwset)
         odd += [f"sets the policy of a key in collection {name}" for _ in hashed.metadata_writes]

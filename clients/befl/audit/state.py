@@ -102,12 +102,10 @@ def namespaces(read_write_set: Any) -> Iterator[Namespace]:
     """Decode a ``TxReadWriteSet`` that :mod:`befl.audit.block` could read."""
     for space in read_write_set.ns_rwset:
         collections = {each.collection_name: each for each in space.collection_hashed_rwset}
-        yield Namespace(
-            space.namespace,
-            kv_rwset_pb2.KVRWSet.FromString(space.rwset),
-            collections,
-            {name: kv_rwset_pb2.HashedRWSet.FromString(each.hashed_rwset) for name, each in collections.items()},
-        )
+        hashed = {name: kv_rwset_pb2.HashedRWSet() for name in collections}
+        for each in space.collection_hashed_rwset:  # one that is named twice counts twice with peers
+            hashed[each.collection_name].MergeFrom(kv_rwset_pb2.HashedRWSet.FromString(each.hashed_rwset))
+        yield Namespace(space.namespace, kv_rwset_pb2.KVRWSet.FromString(space.rwset), collections, hashed)
 
 
 @dataclass(slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from befl.cli.common import connected, emit, format_option, table
+from befl.cli.common import connected, emit, format_option, table, visible
 from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
@@ -172,13 +172,7 @@ def _summary(code: AppCode) -> str:
 
 def _texts(code: AppCode) -> dict[str, str]:
     """Return the files as text in which nothing hides: what is no text or moves the cursor is written out."""
-    return {name: _visible(content.decode(errors="backslashreplace")) for name, content in sorted(code.files.items())}
-
-
-def _visible(text: str) -> str:
-    return "".join(
-        each if each.isprintable() or each in "\n\t" else each.encode("unicode_escape").decode() for each in text
-    )
+    return {name: visible(content.decode(errors="backslashreplace")) for name, content in sorted(code.files.items())}
 
 
 def _pages(code: AppCode) -> str:

@@ -8,11 +8,13 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from befl.rules.metrics import METRICS
+
+_STEERING: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
@@ -78,7 +80,33 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
 
 def emit(value: Any, form: str, render: Callable[[Any], str]) -> None:
     """Print a value as JSON, or as the text that ``render`` makes of it."""
-    click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False) if form == "json" else render(value))
+    if form == "json":  # which itself writes out the controls below U+0020
+        click.echo(json.dumps(plain(value), indent=2, ensure_ascii=False).translate(_STEERING))
+    else:
+        click.echo(render(harmless(value)))
+
+
+def visible(text: str, keep: str = "\n\t") -> str:
+    """Write out what would steer the terminal or hide: only what can be printed, and ``keep``, stays as it is."""
+    return "".join(
+        each if each.isprintable() or each in keep else each.encode("unicode_escape").decode() for each in text
+    )
+
+
+def harmless(value: Any) -> Any:
+    """Make all text within a value :func:`visible` on one line: reasons and names are what other institutions wrote."""
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = [field.name for field in dataclasses.fields(value) if field.init]
+        return dataclasses.replace(value, **{name: _line(getattr(value, name)) for name in fields})
+    if isinstance(value, dict):
+        return {_line(key): _line(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return type(value)(map(_line, value))
+    return value
+
+
+def _line(value: Any) -> Any:
+    return visible(value, "") if isinstance(value, str) else harmless(value)
 
 
 def plain(value: Any) -> Any:

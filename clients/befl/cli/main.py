@@ -106,9 +106,11 @@ def run(arguments: list[str]) -> int:
 
 def show(error: BeflError) -> None:
     """Print a refusal: code, what happened, what to do."""
-    click.echo(f"{click.style(error.code, fg='red')}: {error.message}", err=True)
+    from befl.cli.common import visible
+
+    click.echo(f"{click.style(error.code, fg='red')}: {visible(error.message)}", err=True)
     if error.hint:
-        click.echo(error.hint, err=True)
+        click.echo(visible(error.hint), err=True)
     click.echo(f"More: befl explain {error.code}", err=True)
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import connected, emit, format_option, measured, moment, plain, table
+from befl.cli.common import connected, emit, format_option, harmless, measured, moment, plain, table
 from befl.rules.reader import milliseconds
 
 if TYPE_CHECKING:
@@ -112,6 +112,7 @@ def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argu
             event = {"transaction": change.transaction, "txid": change.txid, "block": change.block}
             click.echo(json.dumps({**event, "state": change.view.state, "round": plain(change.view.round)}))
             continue
+        change = harmless(change)  # noqa: PLW2901  # what is shown of it
         click.echo(_line(change))
         done = change.round - (change.transaction == "Open") if change.transaction in ("Open", "Finish") else 0
         if done:

@@ -12,6 +12,7 @@ from fabric_protos.common import common_pb2, configtx_pb2, ledger_pb2
 from fabric_protos.msp import msp_config_pb2
 from fabric_protos.peer import configuration_pb2, peer_pb2_grpc
 from fabric_protos.peer.lifecycle import lifecycle_pb2
+from google.protobuf.message import DecodeError
 
 from befl.gateway.connection import open_channel
 from befl.gateway.identity import Identity
@@ -93,12 +94,14 @@ class PeerQuestions:
 
     def chain(self) -> tuple[int, bytes]:
         """Return the ledger's height and the hash of its newest block."""
-        info = ledger_pb2.BlockchainInfo.FromString(self.ask("qscc", "GetChainInfo", self._channel))
+        info = _read(ledger_pb2.BlockchainInfo, self.ask("qscc", "GetChainInfo", self._channel))
+        if not info.height:
+            raise AnsweredError("the peer says that it has no block")
         return int(info.height), bytes(info.currentBlockHash)
 
     def block_hash(self, height: int) -> bytes:
         """Return the hash of the newest block when the ledger had that height, as this peer's next block names it."""
-        block = common_pb2.Block.FromString(self.ask("qscc", "GetBlockByNumber", self._channel, str(height)))
+        block = _read(common_pb2.Block, self.ask("qscc", "GetBlockByNumber", self._channel, str(height)))
         return bytes(block.header.previous_hash)
 
     def definition(self, chaincode: str) -> Definition | None:
@@ -108,7 +111,7 @@ class PeerQuestions:
             answer = self.ask("_lifecycle", "QueryChaincodeDefinition", arguments)
         except AnsweredError:
             return None
-        found = lifecycle_pb2.QueryChaincodeDefinitionResult.FromString(answer)
+        found = _read(lifecycle_pb2.QueryChaincodeDefinitionResult, answer)
         return Definition(int(found.sequence), str(found.version))
 
     def members(self) -> dict[str, PeerAddress | None]:
@@ -129,6 +132,14 @@ class PeerQuestions:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _read(kind: Any, data: bytes) -> Any:
+    """Read what a peer, perhaps another institution's, answers."""
+    try:
+        return kind.FromString(data)
+    except DecodeError:
+        raise AnsweredError(f"what the peer answers is no {kind.DESCRIPTOR.name}") from None
 
 
 def _anchor(msp_id: str, group: Any) -> PeerAddress | None:

@@ -33,8 +33,12 @@ _TCP_BIND_AND_CONNECT = 0b11
 _ABSTRACT_SOCKETS_AND_SIGNALS = 0b11
 _TCP_SINCE, _SCOPES_SINCE = 4, 6
 
-# linux/seccomp.h, linux/filter.h; architecture: its number in linux/audit.h, those of socket, setpgid and setsid
-_ARCHITECTURES = {"x86_64": (0xC000003E, (41, 109, 112)), "aarch64": (0xC00000B7, (198, 154, 157))}
+# linux/seccomp.h, linux/filter.h; architecture: its number in linux/audit.h, that of prlimit64, and those of socket,
+# setpgid, setsid, add_key, request_key, keyctl, shmget, semget, msgget and mq_open: Landlock knows none of them
+_ARCHITECTURES = {
+    "x86_64": (0xC000003E, 302, (41, 109, 112, 248, 249, 250, 29, 64, 68, 240)),
+    "aarch64": (0xC00000B7, 261, (198, 154, 157, 217, 218, 219, 194, 190, 186, 180)),
+}
 _IO_URING_SETUP = 425
 _OTHER_CALLS = 0x40000000  # x32, a second way to make every call on x86_64
 _LOAD, _EQUAL, _AT_LEAST, _RETURN = 0x20, 0x15, 0x35, 0x06
@@ -138,15 +142,21 @@ def _landlock(version: int, folder: str) -> None:
     os.close(ruleset)
 
 
-def _refuse_calls(architecture: int, calls: tuple[int, ...]) -> None:
-    """Refuse calls, and the one that can make a socket beside socket(2); pairs within the process are no way out."""
+def _refuse_calls(architecture: int, limits: int, calls: tuple[int, ...]) -> None:
+    """Refuse calls, and the one that can make a socket beside socket(2); pairs within the process are no way out.
+
+    Limits may be set for the calling process (pid 0) only: a limit of no processor time ends any process of the user.
+    """
     refused = (*calls, _IO_URING_SETUP)
     count = len(refused)
     steps = [
         (_LOAD, 0, 0, 4),  # the architecture
-        (_EQUAL, 0, count + 3, architecture),
+        (_EQUAL, 0, count + 6, architecture),
         (_LOAD, 0, 0, 0),  # the call's number
-        (_AT_LEAST, count + 1, 0, _OTHER_CALLS),
+        (_AT_LEAST, count + 4, 0, _OTHER_CALLS),
+        (_EQUAL, 0, 2, limits),
+        (_LOAD, 0, 0, 16),  # its first argument: whose limits
+        (_EQUAL, count, count + 1, 0),
         *((_EQUAL, count - place, 0, call) for place, call in enumerate(refused)),
         (_RETURN, 0, 0, _ALLOW),
         (_RETURN, 0, 0, _REFUSE),

@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, length, read_layout
+from befl.rules.spec import MOST_PARAMETERS
 from befl.training import wire
 from befl.training.app import AppCode
 from befl.training.problem import Problem
@@ -38,6 +39,11 @@ _LOG_LINE_BYTES: Final = 1_000
 _REAP_SECONDS: Final = 10
 _LOOK_SECONDS: Final = 1.0
 _PIECE: Final = 1 << 20
+_ITEM: Final = np.dtype(np.float32).itemsize
+_SLACK: Final = 2**20
+"""What is wrong by a little is read, so that the app's author is told what is wrong with it."""
+_ONNX_SLACK: Final = 64 * 2**20
+"""What the ONNX form may have beside the model's values."""
 
 _Started = queue.SimpleQueue[subprocess.Popen[bytes] | OSError]
 
@@ -155,7 +161,7 @@ class Trainer:
         if self._process is None:
             self._start()
         if not self._loaded:
-            self._receive(self._timeout)
+            self._receive(0)
             self._loaded = True
 
     def init(self, seed: int) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
@@ -178,7 +184,7 @@ class Trainer:
         BeflError
             As :meth:`train`; ``BEFL-M-006`` when the tensors cannot be a model's.
         """
-        made = self._call({"op": "init", "seed": seed}, {})
+        made = self._call({"op": "init", "seed": seed}, {}, _ITEM * MOST_PARAMETERS)
         layout = read_layout([{"name": name, "shape": list(array.shape)} for name, array in made.items()])
         return layout, self._vector(layout, made, "init")
 
@@ -222,7 +228,7 @@ class Trainer:
         arrays = _tensors(layout, vector)
         if correction is not None:
             arrays |= {f" {name}": array for name, array in _tensors(layout, correction).items()}
-        made = self._call({"op": "train", "seed": seed}, arrays)
+        made = self._call({"op": "train", "seed": seed}, arrays, _ITEM * length(layout))
         return self._vector(layout, made, "train")
 
     def predict(
@@ -241,7 +247,8 @@ class Trainer:
         """
         if len(x) == 0:
             return np.zeros((0, self._problem.outputs), np.float32)
-        made = self._call({"op": "predict"}, {**_tensors(layout, vector), " x": x})
+        most = _ITEM * len(x) * self._problem.outputs
+        made = self._call({"op": "predict"}, {**_tensors(layout, vector), " x": x}, most)
         found = made["predictions"]
         if found.shape != (len(x), self._problem.outputs):
             raise self._wrong(f"predict: shape {found.shape}, not {(len(x), self._problem.outputs)}")
@@ -261,7 +268,8 @@ class Trainer:
             ``BEFL-M-112`` the app cannot write it; ``BEFL-M-103`` it returned something else than bytes; and as
             :meth:`check`.
         """
-        return self._call({"op": "export"}, _tensors(layout, vector))["onnx"].tobytes()
+        most = _ITEM * length(layout) + _ONNX_SLACK
+        return self._call({"op": "export"}, _tensors(layout, vector), most)["onnx"].tobytes()
 
     def _start(self) -> None:
         self._process = _Process(
@@ -275,14 +283,15 @@ class Trainer:
         self.check()
         if self._sent is not None and self._sent[0] is x and self._sent[1] is y:
             return
-        self._call({"op": "data"}, {"x": x, "y": y})
+        self._call({"op": "data"}, {"x": x, "y": y}, 0)
         writeable = x.flags.writeable or y.flags.writeable
         self._sent = None if writeable else (x, y)
 
-    def _call(self, header: dict[str, Any], arrays: wire.Arrays) -> wire.Arrays:
+    def _call(self, header: dict[str, Any], arrays: wire.Arrays, most: int) -> wire.Arrays:
+        """Ask, and take an answer whose arrays have ``most`` bytes: an app could send more than it ever held."""
         self.check()
         self._send(header, arrays)
-        return self._receive(self._timeout)
+        return self._receive(most)
 
     def _send(self, header: dict[str, Any], arrays: wire.Arrays) -> None:
         process = self._require()
@@ -294,10 +303,10 @@ class Trainer:
             # A child that died while it was written to has said why on its log; reading finds the end and tells.
             return
 
-    def _receive(self, timeout: float) -> wire.Arrays:
+    def _receive(self, most: int) -> wire.Arrays:
         process = self._require()
         try:
-            answer, arrays = process.read(timeout)
+            answer, arrays = process.read(self._timeout, 2 * most + _SLACK)
         except _OutOfTimeError:
             raise self._out_of_time() from None
         except (EOFError, OSError, ValueError) as error:
@@ -488,8 +497,8 @@ class _Process:
                 except BlockingIOError:
                     self._wait(descriptor, select.POLLOUT, deadline)
 
-    def read(self, timeout: float) -> tuple[dict[str, Any], wire.Arrays]:
-        """Read a frame."""
+    def read(self, timeout: float, most: int) -> tuple[dict[str, Any], wire.Arrays]:
+        """Read a frame whose body has ``most`` bytes at most."""
         descriptor, deadline = self._pipes[1].fileno(), time.monotonic() + timeout
 
         def exactly(count: int) -> bytearray:
@@ -502,7 +511,7 @@ class _Process:
                 data += piece
             return data
 
-        return wire.receive(exactly)
+        return wire.receive(exactly, most)
 
     def _wait(self, descriptor: int, event: int, deadline: float) -> None:
         """Wait until a pipe is ready or broken, or the child has ended and one that it started keeps the pipe open."""

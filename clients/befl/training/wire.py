@@ -38,13 +38,15 @@ def pack(header: dict[str, Any], arrays: Arrays) -> list[bytes | memoryview]:
     return [PREFIX.pack(len(text), sum(len(piece) for piece in body)), text, *body]
 
 
-def receive(read: Callable[[int], bytes | bytearray]) -> tuple[dict[str, Any], Arrays]:
+def receive(read: Callable[[int], bytes | bytearray], most: int = MOST_BODY) -> tuple[dict[str, Any], Arrays]:
     """Read a frame.
 
     Parameters
     ----------
     read : callable
         ``read(n)`` returns exactly n bytes or raises.
+    most : int
+        Bytes that its body may have.
 
     Raises
     ------
@@ -52,7 +54,7 @@ def receive(read: Callable[[int], bytes | bytearray]) -> tuple[dict[str, Any], A
         When what comes is not a frame.
     """
     header_length, body_length = PREFIX.unpack(read(PREFIX.size))
-    if header_length > MOST_HEADER or body_length > MOST_BODY:
+    if header_length > MOST_HEADER or body_length > most:
         raise ValueError("a frame's length is out of bounds")
     head, body = bytes(read(header_length)), read(body_length)
     try:

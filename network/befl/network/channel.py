@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import os
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -456,8 +457,10 @@ def _work(member: Member) -> Iterator[Path]:
 def write_public(path: Path, content: bytes) -> None:
     """Write a file that is meant for others, as a whole."""
     try:
-        fresh = path.with_name(f".{path.name}.tmp")
-        fresh.write_bytes(content)
-        fresh.rename(path)
+        descriptor, fresh = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")  # never through another's link
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(descriptor, 0o644)
+            file.write(content)
+        Path(fresh).rename(path)
     except OSError as error:
         raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None

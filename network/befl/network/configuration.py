@@ -168,6 +168,8 @@ def in_force(configuration: Configuration, update: Mapping[str, Any]) -> bool:
 
     def holds(path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any], write: Mapping[str, Any]) -> bool:
         touched = _version(write) != _version(read) or not read
+        if touched and _governed_anew(now, write):
+            return False
         for kind in ("groups", "values", "policies"):
             there, wanted = now.get(kind) or {}, write.get(kind) or {}
             if touched and set(there) != set(wanted):
@@ -235,6 +237,8 @@ def _changes(
     path: tuple[str, ...], now: Mapping[str, Any], read: Mapping[str, Any], write: Mapping[str, Any]
 ) -> Iterator[Change]:
     touched = _version(write) != _version(read)
+    if touched and _governed_anew(now, write):
+        yield Change("changed", path, f"modification policy (now {write['mod_policy']}) of group")
     for kind, word in (("groups", "group"), ("values", "value"), ("policies", "policy")):
         there, wanted = now.get(kind) or {}, write.get(kind) or {}
         for name, element in sorted(wanted.items()):
@@ -247,6 +251,11 @@ def _changes(
                 yield Change("changed", (*path, name), word)
         if touched:
             yield from (Change("removed", (*path, name), word) for name in sorted(set(there) - set(wanted)))
+
+
+def _governed_anew(now: Mapping[str, Any], write: Mapping[str, Any]) -> bool:
+    """Whether a group that is touched gets another modification policy; Fabric refuses one that names none."""
+    return (write.get("mod_policy") or "") not in ("", now.get("mod_policy") or "")
 
 
 def _version(element: Mapping[str, Any]) -> str:

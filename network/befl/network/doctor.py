@@ -764,7 +764,7 @@ def missing(institution: str, ask: Callable[..., bytes]) -> list[Missing]:
                 found.append(Missing(institution, collection, what))
 
     try:
-        tasks = json.loads(ask("TaskContract:List", "100", ""))["records"]
+        tasks = json.loads(ask("TaskContract:List", "50", ""))["records"]
         for task in sorted(tasks, key=lambda entry: int(entry["published_ms"]))[-_TASKS:]:
             name = task["id"]
             if task["state"] == "finished":

@@ -282,6 +282,7 @@ def look(directory: Path | str) -> tuple[NetworkStatus, Eyes]:
         seen += pool.map(lambda name: _other(eyes, name), eyes.elsewhere)
         common = min((one.height for one, _ in seen if one.height), default=0)
         institutions = tuple(pool.map(lambda entry: _at(eyes, entry[0], entry[1], common), seen))
+        forked = any(pool.map(lambda entry: _differs(eyes, seen, entry), seen))
     processes = [process for institution in institutions for process in institution.processes]
     found = NetworkStatus(
         directory=str(layout.directory),
@@ -297,7 +298,7 @@ def look(directory: Path | str) -> tuple[NetworkStatus, Eyes]:
         leader=next((one.name for one in institutions if one.leader), ""),
         led=any(one.led for one in institutions),
         common_height=common,
-        forked=len({one.block_hash for one in institutions if one.block_hash}) > 1,
+        forked=forked or len({one.block_hash for one in institutions if one.block_hash}) > 1,
         warnings=(),
         memory_bytes=sum(process.memory_bytes for process in processes) + (_memory(pid) if pid else 0),
         institutions=institutions,
@@ -440,6 +441,22 @@ def _at(eyes: Eyes, one: InstitutionStatus, newest: bytes, common: int) -> Insti
         except (BeflError, AnsweredError):
             return one
     return replace(one, block_hash=found.hex())
+
+
+def _differs(
+    eyes: Eyes, seen: Sequence[tuple[InstitutionStatus, bytes]], entry: tuple[InstitutionStatus, bytes]
+) -> bool:
+    """Whether a peer has another block than the highest one here has, at the height that these two have.
+
+    The height that all have would not do: who says it is far behind would keep the others from being compared.
+    """
+    reference, newest = max((each for each in seen if each[0].here), key=lambda each: each[0].height, default=entry)
+    one, other = entry
+    height = min(reference.height, one.height)
+    if not height:
+        return False
+    left, right = _at(eyes, reference, newest, height), _at(eyes, one, other, height)
+    return bool(left.block_hash and right.block_hash) and left.block_hash != right.block_hash
 
 
 def _leads(observer: Observer) -> tuple[bool, bool]:

@@ -26,7 +26,7 @@ def test_pages_are_joined(consortium):
     tasks = [consortium.publish() for _ in range(205)]
     caller = consortium.ledger("Org1MSP")
     assert sorted(record["id"] for record in caller.tasks()) == sorted(tasks)
-    assert caller._transactor.calls.count("TaskContract:List") == 3
+    assert caller._transactor.calls.count("TaskContract:List") == 5
 
 
 def test_a_model_before_there_is_one(consortium):

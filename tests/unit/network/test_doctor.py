@@ -359,7 +359,7 @@ def test_a_clock_that_is_off(monkeypatch, tmp_path, authority, away):
 
 
 ANSWERS = {
-    ("TaskContract:List", "100", ""): {
+    ("TaskContract:List", "50", ""): {
         "records": [
             {"id": "t1", "state": "finished", "published_ms": 1},
             {"id": "t2", "state": "running", "published_ms": 2},

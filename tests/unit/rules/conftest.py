@@ -101,7 +101,7 @@ def make_view() -> Callable[..., views.TaskView]:
                 "state": current,
                 "opened_ms": 1_100_000,
                 "deadline_ms": deadline_ms,
-                "closed_ms": 0 if current == "open" else 1_120_000,
+                "closed_ms": 0 if current == "open" else 1_102_000,
                 "report_deadline_ms": report_deadline_ms if current in ("closed", "evaluated") else 0,
             }
         return views.make(

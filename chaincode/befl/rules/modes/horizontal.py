@@ -90,6 +90,7 @@ class Horizontal:
         TASK.require(view.id, view.state, "Open")
         if view.state == "published":
             self._check_member(view, msp_id, view.applicants)
+            self._check_after(view.published_ms, now_ms)
             wanted = view.spec.participants
             window_ms = view.published_ms + milliseconds(wanted.window)
             if len(view.applicants) < wanted.least or (len(view.applicants) < wanted.most and now_ms < window_ms):
@@ -103,6 +104,7 @@ class Horizontal:
         self._check_left(view)
         current = self._round(view)
         ROUND.require(str(current.number), current.state, "Open")
+        self._check_after(current.closed_ms, now_ms)
         if current.state == "void":
             return
         last = self._last(view)
@@ -125,6 +127,7 @@ class Horizontal:
     def check_close(self, view: TaskView, msp_id: str, number: int, now_ms: int) -> bool:
         """Refuse while updates are waited for (``BEFL-T-005``); return whether a quorum is there."""
         current = self._current(view, msp_id, number, "Close")
+        self._check_after(current.opened_ms, now_ms)
         missing = sorted(set(current.roster) - set(current.updates))
         if missing and now_ms <= current.deadline_ms:
             raise BeflError(
@@ -165,6 +168,7 @@ class Horizontal:
         self._check_member(view, msp_id, view.roster)
         current = self._round(view)
         ROUND.require(str(current.number), current.state, "Finish")
+        self._check_after(current.closed_ms, now_ms)
         if not self._last(view):
             raise BeflError(
                 "BEFL-T-005", f"task {view.id} has closed {view.done + 1} of {view.spec.rounds.count} rounds"
@@ -281,6 +285,12 @@ class Horizontal:
     def _check_stays(view: TaskView, msp_id: str) -> None:
         if msp_id in view.departed:
             raise BeflError("BEFL-T-003", f"{msp_id} has already declined or left task {view.id}")
+
+    @staticmethod
+    def _check_after(began_ms: int, now_ms: int) -> None:
+        """Refuse to end a phase before it began: who sets a time back would take it from the others' next deadline."""
+        if now_ms < began_ms:
+            raise BeflError("BEFL-T-005", f"the phase began at {began_ms} ms, the transaction says {now_ms} ms")
 
     @staticmethod
     def _check_left(view: TaskView) -> None:
