@@ -128,6 +128,10 @@ RECORDS = {
             "model": ("text", "SHA-256 of the integer model that it made"),
             "msp_id": ("text", "the institution"),
             "reported_ms": ("number", TIME),
+            "+corrects": (
+                "string",
+                "SHA-256 of the model that its first report of the round named (a report corrects once)",
+            ),
             "round": ("number", "the round"),
             "task": ("text", "the task"),
             "txid": ("text", TXID),

@@ -83,7 +83,10 @@ def report(context: Context, task: str, number: str, model: str, counts: str) ->
     """Report the hash of the new model and what it does on the institution's held-back rows."""
     msp_id, wanted = context.caller.msp_id, whole_number(number, "round")
     view = load(context, task, mine=msp_id)
-    mode_of(view).check_report(view, msp_id, wanted)
+    reported = view.round is not None and msp_id in view.round.reports
+    before = context.read("report", view.id, number_key(wanted), msp_id) if reported else None
+    corrects = before is not None and "corrects" not in before and before["model"] != model
+    mode_of(view).check_report(view, msp_id, wanted, context.now_ms, corrects=corrects)
     if len(model) != 64 or set(model) - set("0123456789abcdef"):
         raise BeflError("BEFL-T-008", "model: must be 64 hex digits")
     counted = METRICS[view.record["rules"]["metrics"]].read_counts(canonical.loads(counts), view.spec.data)
@@ -98,6 +101,8 @@ def report(context: Context, task: str, number: str, model: str, counts: str) ->
         "txid": context.stub.get_tx_id(),
         "v": 1,
     }
+    if before is not None:
+        record["corrects"] = before["model"]
     context.write(record, view.id, number_key(wanted), msp_id)
     context.announce("Report", view.id, wanted)
     return canonical.dumps({"round": wanted, "task": view.id})

@@ -554,8 +554,9 @@ _TABLE: Final = (
         "The reports name different models",
         "Each trainer makes the new model itself and reports its hash. No hash has a quorum of reports, so the "
         "round cannot be evaluated. The message says who reported what; the institutions whose hash is wrong run "
-        "other code or have damaged state. befl agent run with an empty state folder computes it anew from the "
-        "ledger.",
+        "other code or have damaged state. Stop the agent there, empty its state folder, start it again: it "
+        "computes the model anew from the ledger and, once the reports' deadline has passed, corrects its report. "
+        "A report can be corrected once. Where those who report wrongly will not, the issuer cancels the task.",
     ),
     Code(
         "BEFL-M-009",

@@ -24,7 +24,7 @@ from befl.rules.chain import Link, begin
 from befl.rules.errors import CODES, BeflError
 from befl.rules.modes import MODES
 from befl.rules.modes.mode import Step
-from befl.rules.view import TaskView
+from befl.rules.view import RoundView, TaskView
 
 log = logging.getLogger("befl.agent")
 
@@ -180,12 +180,19 @@ class Worker(threading.Thread):
             self._say(logging.WARNING, f"does not {step.action}: {'; '.join(against)}")
             return _POLL_S
         started = time.monotonic()
-        receipt = self._act(view, step)
+        action, number = step.action, step.round
+        try:
+            receipt = self._act(view, step)
+        except BeflError as error:
+            if error.code != "BEFL-M-008" or against or current is None:
+                raise
+            action, number = "report", current.number
+            receipt = self._correct(view, current, now_ms, error)
         self._said = ""
         seconds = time.monotonic() - started
-        self._watch.step(step.action, seconds)
-        about = {"task": self.task, "round": step.round, "txid": receipt.txid}
-        log.info("%s, block %d, %.2f s", step.action, receipt.block, seconds, extra=about)
+        self._watch.step(action, seconds)
+        about = {"task": self.task, "round": number, "txid": receipt.txid}
+        log.info("%s, block %d, %.2f s", action, receipt.block, seconds, extra=about)
         return 0.0
 
     def _act(self, view: TaskView, step: Step) -> Receipt:
@@ -202,11 +209,33 @@ class Worker(threading.Thread):
             case "close":
                 return ledger.close(task, number)
             case "report":
-                model = self._link(view, number).model
-                counts = self._of(view).evaluate(view, model)
-                return ledger.report(task, number, codec.digest(codec.model_bytes(model)), counts)
+                return self._report(view, number)
             case _:  # finish: "wait" and "end" have returned before
                 return ledger.finish(task, codec.model_bytes(self._link(view, number).model))
+
+    def _report(self, view: TaskView, number: int) -> Receipt:
+        model = self._link(view, number).model
+        counts = self._of(view).evaluate(view, model)
+        return self._ledger.report(self.task, number, codec.digest(codec.model_bytes(model)), counts)
+
+    def _correct(self, view: TaskView, current: RoundView, now_ms: int, error: BeflError) -> Receipt:
+        """Correct the own report when no model has a quorum and the updates give another one; else raise ``error``.
+
+        So it is where the state folder was damaged when the report was made, and the operator has emptied it since.
+        """
+        reported = self._ledger.round(self.task, current.number)["reports"].get(self._msp_id)
+        if reported is None or "corrects" in reported or now_ms <= current.report_deadline_ms:
+            raise error
+        made = codec.digest(codec.model_bytes(self._link(view, current.number).model))
+        if made == reported["model"]:
+            raise error
+        log.warning(
+            "reports model %s in place of %s: no model had a quorum",
+            made[:16],
+            reported["model"][:16],
+            extra={"task": self.task, "round": current.number},
+        )
+        return self._report(view, current.number)
 
     def _link(self, view: TaskView, number: int) -> Link:
         return link_after(self._ledger, self._store, view, number, self._msp_id)

@@ -380,6 +380,28 @@ def test_the_others_go_on_when_one_delivers_nothing(consortium, institutions, ca
     np.testing.assert_array_equal(model, expected(consortium, task))
 
 
+def test_a_report_made_from_damaged_state_is_corrected(consortium, institutions, caplog):
+    """All three are needed. The third reports a model that does not follow; with its state whole it corrects that."""
+    task = consortium.publish(least=3, most=3, quorum=3, count=2, deadline="1s")
+    workers = [each.worker(task) for each in institutions]
+    report, made = workers[2]._ledger.report, []
+
+    def damaged(task, number, model, counts):
+        made.append(model)
+        return report(task, number, "e" * 64 if len(made) == 1 else model, counts)
+
+    workers[2]._ledger.report = damaged
+    with working(consortium, workers):
+        for worker in workers:
+            worker.join(40)
+    ledger = consortium.ledger("Org1MSP")
+    assert ledger.model(task)["model"] == codec.digest(codec.model_bytes(expected(consortium, task)))
+    third = ledger.round(task, 1)["reports"]["Org3MSP"]
+    assert (third["corrects"], third["model"]) == ("e" * 64, made[0])
+    assert "WARNING reports model " in said(caplog)
+    assert [each["dissent"] for each in ledger.rounds(task)] == [{}, {}]
+
+
 # --- fewer bits, some of the trainers, an early end ------------------------------------------------------------------
 
 

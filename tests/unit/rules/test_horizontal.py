@@ -26,6 +26,28 @@ def turns(action: str, number: int, members=ALL) -> list[str]:
 # --- guards ----------------------------------------------------------------------------------------------------------
 
 REFUSED = {
+    "open: before it was published": ({"state": "published"}, "open", ("A", 999_999), "BEFL-T-005", "began at 1000000"),
+    "open: before the round was closed": (
+        {"current": "closed", "reports": ALL},
+        "open",
+        ("A", 1_101_999),
+        "BEFL-T-005",
+        "the phase began at 1102000 ms, the transaction says 1101999 ms",
+    ),
+    "close: before it was opened": (
+        {"current": "open", "updates": ALL},
+        "close",
+        ("A", 1, 1_099_999),
+        "BEFL-T-005",
+        "began at 1100000",
+    ),
+    "finish: before the round was closed": (
+        {"current": "closed", "reports": ALL, "done": 1},
+        "finish",
+        ("A", 1_101_999),
+        "BEFL-T-005",
+        "began at 1102000",
+    ),
     "apply: running": ({"current": "open"}, "apply", ("D",), "BEFL-T-002", "running"),
     "apply: finished": ({"state": "finished"}, "apply", ("D",), "BEFL-T-002", "finished"),
     "apply: cancelled": ({"state": "cancelled"}, "apply", ("D",), "BEFL-T-002", "cancelled"),
@@ -136,11 +158,31 @@ REFUSED = {
     "close: an outsider": ({"current": "open"}, "close", ("D", 1, NOW), "BEFL-A-002", "D does not"),
     "close: another round": ({"current": "open"}, "close", ("A", 0, NOW), "BEFL-T-004", "in round 1, not 0"),
     "close: twice": ({"current": "closed"}, "close", ("A", 1, NOW), "BEFL-T-002", "round 1 is closed"),
-    "report: open": ({"current": "open"}, "report", ("A", 1), "BEFL-T-002", "round 1 is open"),
-    "report: an outsider": ({"current": "closed"}, "report", ("D", 1), "BEFL-A-002", "D does not"),
-    "report: another round": ({"current": "closed"}, "report", ("A", 2), "BEFL-T-004", "not 2"),
-    "report: twice": ({"current": "closed", "reports": ("A",)}, "report", ("A", 1), "BEFL-T-003", "already reported"),
-    "report: void": ({"current": "void"}, "report", ("A", 1), "BEFL-T-002", "round 1 is void"),
+    "report: open": ({"current": "open"}, "report", ("A", 1, NOW, False), "BEFL-T-002", "round 1 is open"),
+    "report: an outsider": ({"current": "closed"}, "report", ("D", 1, NOW, False), "BEFL-A-002", "D does not"),
+    "report: another round": ({"current": "closed"}, "report", ("A", 2, NOW, False), "BEFL-T-004", "not 2"),
+    "report: twice": (
+        {"current": "closed", "reports": ("A",)},
+        "report",
+        ("A", 1, NOW, False),
+        "BEFL-T-003",
+        "already reported",
+    ),
+    "report: corrected before the deadline": (
+        {"current": "closed", "reports": ("A",)},
+        "report",
+        ("A", 1, 1_160_000, True),
+        "BEFL-T-003",
+        "already reported",
+    ),
+    "report: twice, late": (
+        {"current": "closed", "reports": ("A",)},
+        "report",
+        ("A", 1, 1_160_001, False),
+        "BEFL-T-003",
+        "already reported",
+    ),
+    "report: void": ({"current": "void"}, "report", ("A", 1, NOW, False), "BEFL-T-002", "round 1 is void"),
     "finish: published": ({"state": "published"}, "finish", ("A", NOW), "BEFL-T-002", "published"),
     "finish: no round yet": ({}, "finish", ("A", NOW), "BEFL-T-004", "no round yet"),
     "finish: an outsider": ({"current": "closed"}, "finish", ("D", NOW), "BEFL-A-002", "D does not"),
@@ -197,11 +239,18 @@ REFUSED = {
 }
 
 
+def check(guard, view, arguments):
+    if guard == "report":
+        *arguments, corrects = arguments
+        return MODE.check_report(view, *arguments, corrects=corrects)
+    return getattr(MODE, f"check_{guard}")(view, *arguments)
+
+
 @pytest.mark.parametrize("what", REFUSED)
 def test_a_guard_refuses(make_view, what):
     changes, guard, arguments, code, words = REFUSED[what]
     with pytest.raises(BeflError) as caught:
-        getattr(MODE, f"check_{guard}")(make_view(**changes), *arguments)
+        check(guard, make_view(**changes), arguments)
     assert caught.value.code == code
     assert words in caught.value.message
 
@@ -224,7 +273,8 @@ ALLOWED = {
     "close: a quorum, late": ({"current": "open", "updates": ("B", "C")}, "close", ("A", 1, 1_130_001), True),
     "close: void": ({"current": "open", "updates": ("B",)}, "close", ("A", 1, 1_130_001), False),
     "close: nobody": ({"current": "open"}, "close", ("A", 1, 1_130_001), False),
-    "report: late": ({"current": "closed", "reports": ("B",)}, "report", ("A", 1), None),
+    "report: late": ({"current": "closed", "reports": ("B",)}, "report", ("A", 1, NOW, False), None),
+    "report: corrected": ({"current": "closed", "reports": ("A",)}, "report", ("A", 1, 1_160_001, True), None),
     "close: all of the round's roster": (
         {"current": "open", "roster": ("B", "C"), "updates": ("B", "C")},
         "close",
@@ -256,7 +306,7 @@ ALLOWED = {
 @pytest.mark.parametrize("what", ALLOWED)
 def test_a_guard_lets_pass(make_view, what):
     changes, guard, arguments, answer = ALLOWED[what]
-    assert getattr(MODE, f"check_{guard}")(make_view(**changes), *arguments) is answer
+    assert check(guard, make_view(**changes), arguments) is answer
 
 
 # --- the next step ---------------------------------------------------------------------------------------------------
@@ -454,7 +504,7 @@ def test_a_step_is_one_that_the_guards_let_pass(make_view, data, msp_id, now, se
     elif step.action == "close":
         MODE.check_close(view, msp_id, step.round, now)
     elif step.action == "report":
-        MODE.check_report(view, msp_id, step.round)
+        MODE.check_report(view, msp_id, step.round, now, corrects=False)
     elif step.action == "finish":
         MODE.check_finish(view, msp_id, now)
     else:

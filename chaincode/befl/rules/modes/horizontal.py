@@ -90,7 +90,7 @@ class Horizontal:
         TASK.require(view.id, view.state, "Open")
         if view.state == "published":
             self._check_member(view, msp_id, view.applicants)
-            self._check_after(view.published_ms, now_ms)
+            self._check_begun(view, now_ms)
             wanted = view.spec.participants
             window_ms = view.published_ms + milliseconds(wanted.window)
             if len(view.applicants) < wanted.least or (len(view.applicants) < wanted.most and now_ms < window_ms):
@@ -104,7 +104,7 @@ class Horizontal:
         self._check_left(view)
         current = self._round(view)
         ROUND.require(str(current.number), current.state, "Open")
-        self._check_after(current.closed_ms, now_ms)
+        self._check_begun(view, now_ms)
         if current.state == "void":
             return
         last = self._last(view)
@@ -127,7 +127,7 @@ class Horizontal:
     def check_close(self, view: TaskView, msp_id: str, number: int, now_ms: int) -> bool:
         """Refuse while updates are waited for (``BEFL-T-005``); return whether a quorum is there."""
         current = self._current(view, msp_id, number, "Close")
-        self._check_after(current.opened_ms, now_ms)
+        self._check_begun(view, now_ms)
         missing = sorted(set(current.roster) - set(current.updates))
         if missing and now_ms <= current.deadline_ms:
             raise BeflError(
@@ -138,10 +138,14 @@ class Horizontal:
         ROUND.require(str(number), current.state, "Close", "closed" if enough else "void")
         return enough
 
-    def check_report(self, view: TaskView, msp_id: str, number: int) -> None:
-        """Refuse outsiders, another round, a second report (``BEFL-T-003``)."""
+    def check_report(self, view: TaskView, msp_id: str, number: int, now_ms: int, *, corrects: bool) -> None:
+        """Refuse outsiders, another round, a second report (``BEFL-T-003``).
+
+        After the deadline of reports an institution may correct its own, once, by one that names another model
+        (``corrects``): where no model has a quorum nothing else can go on.
+        """
         current = self._current(view, msp_id, number, "Report")
-        if msp_id in current.reports:
+        if msp_id in current.reports and not (corrects and now_ms > current.report_deadline_ms):
             raise BeflError("BEFL-T-003", f"{msp_id} has already reported on round {number} of task {view.id}")
 
     def check_evaluated(self, view: TaskView, now_ms: int) -> None:
@@ -168,7 +172,7 @@ class Horizontal:
         self._check_member(view, msp_id, view.roster)
         current = self._round(view)
         ROUND.require(str(current.number), current.state, "Finish")
-        self._check_after(current.closed_ms, now_ms)
+        self._check_begun(view, now_ms)
         if not self._last(view):
             raise BeflError(
                 "BEFL-T-005", f"task {view.id} has closed {view.done + 1} of {view.spec.rounds.count} rounds"
@@ -242,7 +246,9 @@ class Horizontal:
     ) -> Step:
         """Take the action when it is allowed and one's turn has come, else wait."""
         msp_id, now_ms, seen_ms = me
-        until = _deadline(view)
+        began, until = _began(view), _deadline(view)
+        if now_ms < began:
+            return Step("wait", number, until_ms=began, why="the clock here is behind that of whoever began the phase")
         members = [name for name in view.roster or view.applicants if name not in view.departed]
         delay = rank(f"befl/turn/{action}", view.id, number, members).index(msp_id) * _TURN_MS
         try:
@@ -287,10 +293,10 @@ class Horizontal:
             raise BeflError("BEFL-T-003", f"{msp_id} has already declined or left task {view.id}")
 
     @staticmethod
-    def _check_after(began_ms: int, now_ms: int) -> None:
+    def _check_begun(view: TaskView, now_ms: int) -> None:
         """Refuse to end a phase before it began: who sets a time back would take it from the others' next deadline."""
-        if now_ms < began_ms:
-            raise BeflError("BEFL-T-005", f"the phase began at {began_ms} ms, the transaction says {now_ms} ms")
+        if now_ms < _began(view):
+            raise BeflError("BEFL-T-005", f"the phase began at {_began(view)} ms, the transaction says {now_ms} ms")
 
     @staticmethod
     def _check_left(view: TaskView) -> None:
@@ -314,6 +320,13 @@ class Horizontal:
         if view.round is None:
             raise BeflError("BEFL-T-004", f"task {view.id} has no round yet")
         return view.round
+
+
+def _began(view: TaskView) -> int:
+    """Return when the present phase began."""
+    if view.round is None:
+        return view.published_ms
+    return view.round.opened_ms if view.round.state == "open" else view.round.closed_ms
 
 
 def _deadline(view: TaskView) -> int:

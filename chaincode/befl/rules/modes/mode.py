@@ -58,7 +58,7 @@ class Mode(Protocol):
     def check_close(self, view: TaskView, msp_id: str, number: int, now_ms: int) -> bool:
         """Refuse to close the round, else say whether it has enough updates (it is void otherwise)."""
 
-    def check_report(self, view: TaskView, msp_id: str, number: int) -> None:
+    def check_report(self, view: TaskView, msp_id: str, number: int, now_ms: int, *, corrects: bool) -> None:
         """Refuse a report."""
 
     def check_evaluated(self, view: TaskView, now_ms: int) -> None:
