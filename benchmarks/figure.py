@@ -17,6 +17,8 @@ BARS: Final[dict[str, tuple[str, float]]] = {
     "ledger_tax": ("<=", 1.1),
     "replay_50_rounds_s": ("<=", 30),
     "memory_growth_per_cent": ("<=", 10),
+    "heart by hospital FedAvg": (">=", 0.785),
+    "a9a halves FedAvg": (">=", 0.897),
 }
 
 

@@ -110,12 +110,12 @@ def task(
     return HEAD.format(**locals())
 
 
-def together(toml: str, files: dict[str, Path], test: Path, score: Score) -> float:
-    """Train as institutions and score the model folder on the test file."""
+def together(toml: str, files: dict[str, Path], test: Path, score: Score, seed: int = 0) -> float:
+    """Train as institutions and score the model folder on the test file; the task's id is what chance follows from."""
     with tempfile.TemporaryDirectory(prefix="befl-learn-") as folder:
         place = Path(folder)
         (place / "TASK.toml").write_text(toml)
-        simulate(place / "TASK.toml", data=files, output=place / "run")
+        simulate(place / "TASK.toml", data=files, output=place / "run", id=f"{seed:016x}")
         model = load_model(place / "run/model")
         table = load(test, model.data)
         return score(model.predict(test).probabilities, table.y)
@@ -188,6 +188,15 @@ fbs = { type = "category", values = ["0.0", "1.0"] }
 restecg = { type = "category", values = ["0.0", "1.0", "2.0"] }
 exang = { type = "category", values = ["0.0", "1.0"] }
 """
+#: FLamby's test rows: bit n of a hospital's number stands for its n-th whole row. They are what its dataset.py draws,
+#: per hospital: scikit-learn's ``train_test_split(numpy.arange(rows), test_size=1 - 0.66, train_size=0.66,
+#: random_state=43, stratify=labels)``, without ``stratify`` where a label has two rows or fewer (Switzerland).
+HEART_TEST = {
+    "cleveland": 0x27D73800471F06489219A5A80E2150180C29358003E1081203A0ADC05123B9A3CD0405012020,
+    "hungarian": 0xC5D08940188205C96F4481212C8228B198961C9008AB00E11342B821D3E210088,
+    "switzerland": 0x301315C61E0,
+    "va": 0x1A2E5C0061120DA1D7040A6DA24001262,
+}
 HEART_RULES = {
     "FedAvg": ('rule = "fedavg"', "epochs = 2\nlearning_rate = 0.3\nl2 = 0.02"),
     "FedProx": ('rule = "fedavg"', "epochs = 4\nlearning_rate = 0.2\nl2 = 0.02\nproximal = 0.3"),
@@ -198,28 +207,26 @@ HEART_RULES = {
 
 
 def heart() -> list[Learned]:
-    """Four hospitals, logistic regression: accuracy on the pooled test set, five splits."""
+    """Four hospitals, logistic regression: accuracy on the pooled test set of FLamby's split, five training seeds."""
     header, rows = read_csv(path_of("heart_disease_4sites", "heart_disease_4sites.csv"))
     kept = ["site", *HEART, "label"]
     places = [header.index(name) for name in kept]
     whole = [cells for row in rows if all(cells := [row[place] for place in places])]
     found: dict[str, list[float]] = {name: [] for name in (*HEART_RULES, "in one place")}
-    for seed in range(5):
-        chance = np.random.default_rng(seed)
-        with tempfile.TemporaryDirectory(prefix="befl-heart-") as folder:
-            files, test = {}, []
-            for site in sorted({row[0] for row in whole}):
-                own = [row[1:] for row in whole if row[0] == site]
-                chosen = stratified([row[-1] for row in own], 0.34, chance)
-                test += [row for number, row in enumerate(own) if number in chosen]
-                train = [row for number, row in enumerate(own) if number not in chosen]
-                files[site] = write_csv(Path(folder) / f"{site}.csv", kept[1:], train)
-            tested = write_csv(Path(folder) / "test.csv", kept[1:], test)
+    with tempfile.TemporaryDirectory(prefix="befl-heart-") as folder:
+        files, test = {}, []
+        for site, tested in HEART_TEST.items():
+            own = [row[1:] for row in whole if row[0] == site]
+            test += [row for number, row in enumerate(own) if tested >> number & 1]
+            train = [row for number, row in enumerate(own) if not tested >> number & 1]
+            files[site] = write_csv(Path(folder) / f"{site}.csv", kept[1:], train)
+        held_back = write_csv(Path(folder) / "test.csv", kept[1:], test)
+        for seed in range(5):
             for name, (rule, settings) in HEART_RULES.items():
                 toml = task("heart", 4, rounds=20, app="tabular", settings=settings, data=HEART_DATA, aggregation=rule)
-                found[name].append(together(toml, files, tested, accuracy))
+                found[name].append(together(toml, files, held_back, accuracy, seed))
                 if name == "FedAvg":
-                    found["in one place"].append(in_one_place(toml, files.values(), tested, accuracy, 40))
+                    found["in one place"].append(in_one_place(toml, files.values(), held_back, accuracy, 40))
     return [Learned("heart, 4 hospitals", "by hospital", name, scores) for name, scores in found.items()]
 
 

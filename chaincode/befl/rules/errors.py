@@ -237,9 +237,9 @@ _TABLE: Final = (
     ),
     Code(
         "BEFL-C-110",
-        "All rows have the same label",
-        "Every row has the same one of two classes, or the same number: the label's column is wrong, or the file was "
-        "filtered. A model cannot learn a difference that the rows do not show.",
+        "All rows have the same number as label",
+        "The label's column is wrong, or the file was filtered. A model cannot learn a difference that the rows do not "
+        "show. Rows of one class alone are no error, for others may have the rest; befl data check says so.",
     ),
     Code(
         "BEFL-C-111",

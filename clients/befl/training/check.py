@@ -235,8 +235,10 @@ def _label(cells: list[_Cell], spec: DataSpec) -> ColumnReport:
 def _balance(report: ColumnReport) -> None:
     """Say what is wrong with how the classes are represented."""
     present = [value for value, rows in report.values.items() if rows]
-    if len(present) == 1 and len(report.values) == 2:  # of many classes an institution may have just one
-        report.problems.append(f"BEFL-C-110: every row has {present[0][:40]!r}")
+    if len(present) == 1:
+        report.warnings.append(
+            f"every row has {present[0][:40]!r}: is it the right column, or do others have the rest?"
+        )
         return
     few = {value: rows for value, rows in report.values.items() if rows < _FEW_ROWS}
     if present and few:

@@ -109,8 +109,8 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
     Raises
     ------
     BeflError
-        ``BEFL-C-110`` when all rows have the same one of two classes, or the same number; ``BEFL-C-111`` when there are
-        too few rows.
+        ``BEFL-C-110`` when all rows have the same number; ``BEFL-C-111`` when there are too few rows. One class alone
+        is no error: the others may have the rest.
     """
     rows = len(table.y)
     mask = held_back(rows, seed, spec.held_back)
@@ -122,12 +122,10 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
             "some on each side",
             "Give the institution's agent a file with more rows.",
         )
-    one = table.y.min() == table.y.max()
-    if one and (spec.target == "number" or len(spec.classes) == 2):  # of many classes an institution may have just one
-        shown = "the same value" if spec.target == "number" else f'"{spec.classes[table.y[0]]}"'
+    if spec.target == "number" and table.y.min() == table.y.max():
         raise BeflError(
             "BEFL-C-110",
-            f'data "{spec.alias}": in every row {spec.label} is {shown}',
+            f'data "{spec.alias}": in every row {spec.label} is the same value',
             "A model cannot learn a difference that the rows do not show; check the label's column.",
         )
     return table.take(~mask), table.take(mask)

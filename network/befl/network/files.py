@@ -367,9 +367,8 @@ def collections(msp_ids: Sequence[str]) -> list[dict[str, Any]]:
     """Make the collections' configuration: these institutions are members, no endorsement policy of their own.
 
     Secrecy comes from masks and envelopes, never from membership; so the chaincode's majority governs private keys too.
-    A majority endorses, and each endorser keeps the value on disk until it is committed: so no other peer is *required*
-    to have it. Else an endorser fails whose choice fell on a peer that has just died. It pushes the value to one other
-    peer, for whose answer it waits three seconds at most; the rest pull it at commit.
+    A majority endorses, and each endorser keeps the value on disk until it is committed; the other peers pull it then.
+    Pushing it to a peer before would make an endorser wait for one that has just died, and costs as much as the rest.
     """
     members = ",".join(f"'{msp_id}.member'" for msp_id in sorted(msp_ids))
     return [
@@ -377,7 +376,7 @@ def collections(msp_ids: Sequence[str]) -> list[dict[str, Any]]:
             "name": name,
             "policy": f"OR({members})",
             "requiredPeerCount": 0,
-            "maxPeerCount": min(1, len(msp_ids) - 1),
+            "maxPeerCount": 0,
             "blockToLive": 0,
             "memberOnlyRead": True,
             "memberOnlyWrite": True,

@@ -105,3 +105,16 @@ def test_an_unknown_figure_is_refused_with_those_there_are(bench, monkeypatch, c
         run.main()
     assert end.value.code == 2
     assert "no such figure: speed; there are network_up_4orgs_s" in capsys.readouterr().err
+
+
+def test_a_data_set_that_is_not_there_is_left_out_and_said(bench, monkeypatch, tmp_path, capsys):
+    learning, run = bench("learning"), bench("run")
+    monkeypatch.setattr(learning, "DATA", tmp_path)
+    for study in learning.STUDIES:
+        assert run.learned(study)(quick=False) == []
+        assert capsys.readouterr().out.startswith(f"{study}: left out, ")
+
+
+def test_the_hospitals_test_rows_are_a_third_of_each(bench):
+    counted = {site: rows.bit_count() for site, rows in bench("learning").HEART_TEST.items()}
+    assert counted == {"cleveland": 104, "hungarian": 89, "switzerland": 16, "va": 45}

@@ -152,12 +152,12 @@ def test_a_column_stands_twice(tmp_path):
     assert "twice: 'age'" in error.message
 
 
-@pytest.mark.parametrize("row", ["60,200,m", "60,200,m,1,9"])
+@pytest.mark.parametrize("row", ["60,20.0719,m", "60,20.0719,m,1,9"])
 def test_a_ragged_row_is_named_and_not_shown(tmp_path, row):
     error = refusal(write(tmp_path, HEADER + "61,201,f,0\n" + row + "\n"))
     assert error.code == "BEFL-C-106"
     assert "row 2" in error.message
-    assert "200" not in str(error)
+    assert "20.0719" not in str(error)
 
 
 def test_broken_quotes(tmp_path):
@@ -167,13 +167,13 @@ def test_broken_quotes(tmp_path):
 @pytest.mark.parametrize("cell", ["old", "inf", "-Infinity", "1_000", "1,5", "0x10", "1e999", "1e38", "٣", "12 34"])
 def test_a_cell_is_not_a_number(tmp_path, cell):
     spec = read(DataSpec, {"alias": "a", "label": "ill", "columns": {"age": {"type": "number", "spread": "0.001"}}})
-    path = write(tmp_path, f'secret,age,ill\n777,1,0\n888,"{cell}",1\n')
+    path = write(tmp_path, f'secret,age,ill\n777,1,0\n88.0719,"{cell}",1\n')
     with pytest.raises(BeflError) as caught:
         data.load(path, spec)
     assert caught.value.code == "BEFL-C-107"
     assert "row 2, column age" in caught.value.message
     assert cell in caught.value.message
-    assert "888" not in str(caught.value)
+    assert "88.0719" not in str(caught.value)
 
 
 @pytest.mark.parametrize("labelled", [True, False])
@@ -219,13 +219,6 @@ def test_split_gives_every_row_to_one_side():
     assert sorted([*train.x[:, 0], *kept.x[:, 0]]) == list(range(100))
     assert train.digest == "d"
     assert 0 < len(kept.y) < 50
-
-
-@pytest.mark.parametrize("label", [0, 1])
-def test_one_class_only(label):
-    with pytest.raises(BeflError, match=f'in every row ill is "{label}"') as caught:
-        data.split(table_of([label] * 50), SPEC, b"seed")
-    assert caught.value.code == "BEFL-C-110"
 
 
 @pytest.mark.parametrize("rows", [1, 9])
@@ -279,14 +272,11 @@ def test_numbers_that_are_all_the_same(tmp_path):
     assert caught.value.code == "BEFL-C-110"
 
 
-def test_one_class_of_two_is_a_mistake_and_one_of_three_is_not(tmp_path):
-    rows = "".join(f"{row},1\n" for row in range(60))
-    for classes in (["0", "1"], ["0", "1", "2"]):
-        spec = read(DataSpec, {"alias": "a", "label": "y", "classes": classes, "columns": {"age": "number"}})
-        table = data.load(write(tmp_path, "age,y\n" + rows), spec)
-        if len(classes) == 2:
-            with pytest.raises(BeflError, match='in every row y is "1"') as caught:
-                data.split(table, spec, b"seed")
-            assert caught.value.code == "BEFL-C-110"
-        else:
-            assert len(data.split(table, spec, b"seed")[0].y) > 0
+@pytest.mark.parametrize("classes", [["0", "1"], ["0", "1", "2"]])
+def test_rows_of_one_class_are_no_mistake(tmp_path, classes):
+    """A hospital that sees the ill only learns with those that see the others."""
+    spec = read(DataSpec, {"alias": "a", "label": "y", "classes": classes, "columns": {"age": "number"}})
+    table = data.load(write(tmp_path, "age,y\n" + "".join(f"{row},1\n" for row in range(60))), spec)
+    train, kept = data.split(table, spec, b"seed")
+    assert len(train.y) + len(kept.y) == 60
+    assert {*train.y, *kept.y} == {1}
