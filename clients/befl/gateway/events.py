@@ -5,7 +5,6 @@ from __future__ import annotations
 import abc
 import threading
 from collections import deque
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Self, TypeVar
@@ -17,6 +16,7 @@ from fabric_protos.orderer import ab_pb2
 
 from befl.gateway.errors import EventsError, from_rpc
 from befl.gateway.proposal import seek_envelope
+from befl.gateway.unbroken import unbroken
 
 if TYPE_CHECKING:
     from befl.gateway.client import Gateway
@@ -145,11 +145,12 @@ class _Following(abc.ABC, Generic[T]):
             if self._closed.is_set() or self._call is not None:
                 return self._call
             start = ab_pb2.SeekPosition(specified=ab_pb2.SeekSpecified(number=self._block))
+
+            def begin() -> None:
+                self._call = self._open(start)
+
             try:
-                # In a thread of its own, because Ctrl-C breaks off the main thread anywhere: gRPC waits for ever, at
-                # the channel's end, for a stream that was broken off half opened.
-                with ThreadPoolExecutor(1) as unbroken:
-                    self._call = unbroken.submit(self._open, start).result()
+                unbroken(begin)  # gRPC waits for ever, at the channel's end, for a stream that is half opened
             except ValueError:  # the gateway or its channel is closed
                 self._closed.set()
             return self._call

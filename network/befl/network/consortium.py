@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from befl.gateway import wait
+from befl.gateway.unbroken import unbroken
 from befl.network import fabric, lifecycle, supervisor
 from befl.network.definition import Definition
 from befl.network.institution import Member
@@ -80,17 +81,20 @@ def up(
         started = not supervisor.running(layout.directory)
         if started:
             _check_ports(complete.institutions)
+        pids: list[int] = []
         try:
             if started:
-                pid = supervisor.start(layout.directory, owner)
+                unbroken(lambda: pids.append(supervisor.start(layout.directory, owner)))
                 wait.until(
-                    lambda: supervisor.running(layout.directory) == pid, timeout=20, what="the supervisor running"
+                    lambda: supervisor.running(layout.directory) == pids[0], timeout=20, what="the supervisor running"
                 )
             _bring_up(complete, layout, programs, progress)
         except BaseException:
             if started:
-                progress("stopping what was started")
-                _stop(layout.directory)
+                try:
+                    progress("stopping what was started")
+                finally:  # whoever reads what is printed may have gone
+                    _stop(layout.directory, *pids)
             raise
     return status(layout.directory)
 
@@ -219,8 +223,8 @@ def _bring_up(topology: Topology, layout: Layout, programs: fabric.Fabric, progr
 
         def each(step: Callable[[Member], Any]) -> list[Any]:
             """Let all institutions do a step at once; when one fails, its error ends the waiting of the others."""
-            steps = [everybody.submit(step, member) for member in members]
             try:
+                steps = [everybody.submit(step, member) for member in members]
                 for done in concurrent.futures.as_completed(steps):
                     done.result()
             except BaseException:
@@ -382,9 +386,12 @@ def _locked(layout: Layout, how: int = fcntl.LOCK_EX, path: Path | None = None) 
         yield
 
 
-def _stop(directory: Path) -> bool:
-    """End the supervisor, and with it every process; return whether one ran."""
-    pid = supervisor.running(directory)
+def _stop(directory: Path, started: int = 0) -> bool:
+    """End the supervisor, and with it every process; return whether one ran.
+
+    ``started`` is one that this process has started: it may not have its lock yet.
+    """
+    pid = supervisor.running(directory) or started
     if not pid:
         return False
     process = os.pidfd_open(pid)

@@ -196,9 +196,7 @@ class Supervisor:
         self._libc = ctypes.CDLL(None, use_errno=True)
 
     def run(self) -> None:
-        """Supervise until SIGTERM or SIGINT or the owner's end, then end every process."""
-        # blocked signals stay pending for sigtimedwait: no handler, no race, no sleeping
-        signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
+        """Supervise until SIGTERM or SIGINT (blocked, as ``main`` does) or the owner's end, then end every process."""
         self._look()
         operations = self._show()  # after the first look: what has not been started is not healthy
         while not self._told_to_end():
@@ -238,7 +236,9 @@ class Supervisor:
             except BeflError as error:
                 self._log(f"health and metrics: {error}")
                 continue
-            path.write_text(server.address + "\n")
+            fresh = path.with_suffix(".tmp")
+            fresh.write_text(server.address + "\n")
+            fresh.rename(path)
             return server
         path.unlink(missing_ok=True)
         return None
@@ -423,6 +423,9 @@ def _open_log(path: Path) -> IO[bytes]:
 
 def main(argv: list[str]) -> int:
     """Supervise the network folder that the first argument names, while the process of the second one lives."""
+    # Blocked signals stay pending for sigtimedwait: no handler, no race, no sleeping. First of all, because who finds
+    # this process in the lock file may send one.
+    signal.pthread_sigmask(signal.SIG_BLOCK, SIGNALS)
     directory = Path(argv[0])
     (directory / SUPERVISOR).mkdir(mode=0o700, exist_ok=True)
     with open(directory / SUPERVISOR / "lock", "a+", opener=_private) as lock:

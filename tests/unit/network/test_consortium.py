@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import socket
 import subprocess
 import sys
+import threading
+import time
+from pathlib import Path
 
 import pytest
 from click.testing import CliRunner
@@ -13,7 +18,7 @@ from click.testing import CliRunner
 import befl.network
 from befl.cli.main import root
 from befl.gateway import wait
-from befl.network import commands, consortium, supervisor, topology
+from befl.network import commands, consortium, institution, supervisor, topology
 from befl.network.layout import Layout
 from befl.rules.errors import BeflError
 
@@ -62,6 +67,59 @@ def test_interrupting_up_leaves_nothing_running(stand_in, tmp_path):
         _, said = up.communicate(timeout=30)
     assert said.rstrip().endswith("KeyboardInterrupt")
     assert supervisor.running(directory) == 0
+
+
+@pytest.mark.parametrize("when", ["while it is started", "before it has its lock"])
+def test_interrupting_up_ends_a_supervisor_that_has_no_lock_yet(stand_in, tmp_path, monkeypatch, when):
+    stand_in()
+    start, running, begun = supervisor.start, supervisor.running, []
+
+    def interrupted_start(directory, owner):
+        if when == "while it is started":
+            signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+        begun.append(start(directory, owner))
+        return begun[0]
+
+    def interrupted_running(directory):
+        if begun and when == "before it has its lock":
+            monkeypatch.setattr(supervisor, "running", running)
+            raise KeyboardInterrupt
+        return running(directory)
+
+    monkeypatch.setattr(supervisor, "start", interrupted_start)
+    monkeypatch.setattr(supervisor, "running", interrupted_running)
+    lines: list[str] = []
+    with pytest.raises(KeyboardInterrupt):
+        befl.network.up(tmp_path / "n", befl.network.make(["org1"]), lines.append, owner=os.getpid())
+    assert lines == ["stopping what was started"]
+    assert not Path(f"/proc/{begun[0]}").exists()
+
+
+def test_interrupting_up_while_a_step_begins_ends_the_waiting_of_those_that_have_begun(stand_in, tmp_path, monkeypatch):
+    stand_in(ca=STAYS)
+    start, began = threading.Thread.start, time.monotonic()
+
+    def interrupted(thread):
+        start(thread)
+        if thread.name.endswith("_1") and threading.current_thread() is threading.main_thread():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        befl.network.up(tmp_path / "n", befl.network.make(["org1", "org2"]), owner=os.getpid())
+    assert time.monotonic() - began < institution.READY / 2
+    assert supervisor.running(tmp_path / "n") == 0
+
+
+def test_what_up_started_is_stopped_when_nobody_reads_what_it_says(stand_in, tmp_path):
+    stand_in(ca=STAYS)
+
+    def closed(line):
+        raise BrokenPipeError
+
+    with pytest.raises(BrokenPipeError):
+        befl.network.up(tmp_path / "n", befl.network.make(["org1"]), closed, owner=os.getpid())
+    assert supervisor.running(tmp_path / "n") == 0
 
 
 def test_a_taken_port_is_named(stand_in, tmp_path):

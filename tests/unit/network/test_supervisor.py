@@ -63,7 +63,7 @@ def gone(pid: int) -> bool:
     """Whether a process has ended, be it that nobody has noticed yet."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
-    except FileNotFoundError:
+    except (FileNotFoundError, ProcessLookupError):  # the second when it is reaped between open and read
         return True
 
 
@@ -82,7 +82,7 @@ def directory(tmp_path: Path) -> Iterator[Path]:
 
 
 def start(directory: Path, owner: int | None = None) -> int:
-    pid = supervisor.start(directory, owner)
+    pid = supervisor.start(directory, owner or os.getpid())  # should this session be killed, it ends too
     until(lambda: supervisor.running(directory) == pid, "the supervisor running")
     return pid
 
@@ -144,6 +144,24 @@ def test_it_follows_its_descriptions(directory):
     until(lambda: supervisor.states(directory) == {}, "nothing supervised")
 
 
+def test_a_signal_that_comes_before_it_has_looked_is_obeyed_then(directory):
+    """Its process id is in the lock file by then, so somebody may send one."""
+    describe(directory, "org1/peer")
+    program = """
+import os, signal, sys
+from befl.network import supervisor
+def hurried(*arguments, make=supervisor.Supervisor):
+    os.kill(os.getpid(), signal.SIGHUP)
+    return make(*arguments)
+supervisor.Supervisor = hurried
+sys.exit(supervisor.main(sys.argv[1:]))
+"""
+    with subprocess.Popen([sys.executable, "-c", program, str(directory), str(os.getpid())]) as process:
+        until(lambda: process.poll() is not None or pid_of(directory, "org1/peer"), "the process")
+        process.terminate()
+        assert process.wait(PATIENCE) == 0
+
+
 def test_a_description_that_is_renamed_while_it_is_read_is_one(directory, monkeypatch):
     """As an upgrade ends: the new chaincode server takes the old one's name, and is not started a second time."""
     describe(directory, "org1/chaincode")
@@ -181,8 +199,8 @@ def test_its_sudden_death_is_theirs_too(directory):
     pid = start(directory)
     until((directory / "org1/logs/stubborn.log").exists, "the log")
     until(lambda: "on" in (directory / "org1/logs/stubborn.log").read_text(), "both processes")
+    until(lambda: len(supervisor.states(directory)) == 2, "both written down")
     children = [state.pid for state in supervisor.states(directory).values()]
-    assert len(children) == 2
     os.kill(pid, signal.SIGKILL)
     until(lambda: all(gone(child) for child in children), "their end")
     # the kernel ends a process thread by thread: its children may go before the last thread gives the lock back
@@ -197,6 +215,7 @@ def test_what_does_not_end_is_killed(directory):
     ) as process:
         until((directory / "org1/logs/stubborn.log").exists, "the log")
         until(lambda: "on" in (directory / "org1/logs/stubborn.log").read_text(), "the process")
+        until(lambda: pid_of(directory, "org1/stubborn"), "the process written down")
         child = pid_of(directory, "org1/stubborn")
         process.terminate()
         said, _ = process.communicate(timeout=PATIENCE)
@@ -300,12 +319,8 @@ def test_what_has_not_been_started_is_not_healthy(directory, monkeypatch):
     keeper, seen = supervisor.Supervisor(directory, lambda line: None), []
     monkeypatch.setattr(keeper, "_show", lambda: seen.append(keeper._health()))
     monkeypatch.setattr(keeper, "_told_to_end", lambda: True)
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
     (directory / "supervisor").mkdir(mode=0o700)
-    try:
-        keeper.run()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    keeper.run()
     assert seen == [{"org1/broken": "ended with 127, waits for its next start"}]
 
 
@@ -328,6 +343,23 @@ def test_metrics_stay_at_their_address_when_it_is_free(directory):
         start(directory)
         until(lambda: supervisor.operations_address(directory) != address, "another address")
         assert ask(directory, "/healthz")[0] == 200
+
+
+def test_the_address_is_there_as_a_whole_or_as_it_was(directory, monkeypatch):
+    (directory / "supervisor").mkdir(mode=0o700)
+    (directory / "supervisor/operations").write_text("127.0.0.1:0\n")
+    seen, write_text = [], Path.write_text
+
+    def slow(path: Path, text: str) -> int:
+        path.open("w").close()
+        seen.append(supervisor.operations_address(directory))
+        return write_text(path, text)
+
+    monkeypatch.setattr(Path, "write_text", slow)
+    server = supervisor.Supervisor(directory, lambda line: None)._show()
+    server.stop()
+    assert seen == ["127.0.0.1:0"]
+    assert supervisor.operations_address(directory) == server.address
 
 
 def test_an_address_that_strangers_reach_is_not_taken(directory):
