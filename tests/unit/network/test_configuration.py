@@ -171,5 +171,52 @@ def test_an_institutions_own_matter_takes_its_own_signature(four):
     assert configuration.required(four, (*found, policy))[0] == 3
 
 
+TAKEN = "/Channel/Application/DMSP/Admins"
+"""A policy that D alone fulfils."""
+
+
+@pytest.mark.parametrize("beside", [False, True])
+def test_who_may_change_a_group_is_not_changed_unseen(four, authority, beside):
+    """An update that lets an institution in may hand the group to one of the others, byte by byte beside it."""
+    wanted = configuration.add(four, make(authority)) if beside else copy.deepcopy(four)
+    update = update_of(four, wanted)
+    group_ = update["write_set"]["groups"].setdefault("Application", {"groups": {}, "values": {}, "policies": {}})
+    before = update["read_set"]["groups"].setdefault("Application", {"groups": {}, "values": {}, "policies": {}})
+    before["version"], group_["version"] = "0", "1"
+    group_["mod_policy"] = "Admins"
+    if not beside:  # as it would be written out: a group that is touched names all that stays in it
+        for name in four["channel_group"]["groups"]["Application"]["groups"]:
+            before["groups"][name] = group_["groups"][name] = {"version": "0"}
+    honest = [str(one) for one in configuration.changes(four, update)]
+    assert not any("modification" in line for line in honest)
+
+    group_["mod_policy"] = TAKEN
+    found = configuration.changes(four, update)
+    said = f"changed: modification policy (now {TAKEN}) of group Channel/Application"
+    assert [str(one) for one in found] == [said, *honest]
+    assert configuration.required(four, found)[0] == 3
+    assert not configuration.in_force(four, update)
+    after = committed(four, wanted)
+    assert not configuration.in_force(after, update)
+    after["channel_group"]["groups"]["Application"]["mod_policy"] = TAKEN
+    assert configuration.in_force(after, update)
+
+
+def test_an_own_groups_policy_is_shown_too(four):
+    """Its own matter, and still said."""
+    groups = {"BMSP": {"version": "1", "mod_policy": "/Channel/Admins", "groups": {}, "values": {}, "policies": {}}}
+    theirs = four["channel_group"]["groups"]["Application"]["groups"]["BMSP"]
+    for kind in ("values", "policies"):
+        groups["BMSP"][kind] = {name: {"version": "0"} for name in theirs[kind]}
+    read = {"BMSP": {**groups["BMSP"], "version": "0", "mod_policy": ""}}
+    update = {
+        "read_set": {"groups": {"Application": {"groups": read}}},
+        "write_set": {"groups": {"Application": {"groups": groups}}},
+    }
+    assert [str(one) for one in configuration.changes(four, update)] == [
+        "changed: modification policy (now /Channel/Admins) of group Channel/Application/BMSP"
+    ]
+
+
 def test_a_majority_is_more_than_half():
     assert [configuration.majority(count) for count in (1, 2, 3, 4, 5)] == [1, 2, 2, 3, 3]
