@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import itertools
+import string
+
 import numpy as np
 import pytest
 
 from befl.contracts.chaincode import CONTRACTS
+from befl.contracts.context import PAGE_MOST
 from befl.contracts.stub import create_composite_key, split_composite_key
 from befl.ledger import make_creator
 from befl.rules import artefact, canonical, codec
@@ -569,6 +573,34 @@ def test_listing_goes_page_by_page(consortium):
     found = pages(c, "TaskContract:Applications", c.task, size=2)
     assert [[record["msp_id"] for record in page] for page in found] == [["AlphaMSP", "BetaMSP"], ["GammaMSP"]]
     assert pages(c, "TaskContract:Applications", tasks[0], size=2) == [[]]
+
+
+def test_a_page_of_the_largest_tasks_fits_into_a_message(consortium):
+    """Above 100 MB a peer ends the stream of its chaincode server, and whatever is being endorsed there.
+
+    As large as one issuer alone can make a record: as many pooled columns and tensors as a specification and a layout
+    hold, whose centres and spreads its own application says.
+    """
+    c = consortium
+    names = list(map("".join, itertools.islice(itertools.product(string.ascii_letters, repeat=3), 5_000)))
+    pooled = names[:3_800]
+    columns = dict.fromkeys(names, "number") | {name: {"statistics": "pooled", "type": "number"} for name in pooled}
+    spec = canonical.loads(c.specification(participants__least=1, participants__most=1, rounds__quorum=0))
+    spec["data"] = {"alias": "a", "columns": columns, "label": "y"}
+    spec = canonical.dumps(spec).decode()
+    tensors = [{"name": f"t{at:04}".ljust(200, "x"), "shape": [1] * 7 + [5_999]} for at in range(1_000)]
+    c.layout = canonical.dumps(tensors).decode()
+    transient = {"model": codec.model_bytes(np.zeros(1_000 * 5_999, np.int64))}
+    made = c.call("TaskContract:Publish", spec, c.app, c.layout, role="issuer", transient=transient)
+    c.task = canonical.loads(made.result)["task"]
+    values, mean = 3 * 10**6 + 1, -999_999_333_333
+    sums = {"values": values, "total": values * mean + 1, "squares": values * mean**2 + 10**20}
+    applied = canonical.dumps(dict.fromkeys(pooled, sums)).decode()
+    c.call("TaskContract:Apply", c.task, c.app, applied)
+    c.commit(c.opening())
+    largest = len(c.ledger.state()[create_composite_key("task", (c.task,))])
+    assert largest > 1_000_000
+    assert PAGE_MOST * largest < 60 * 2**20
 
 
 def test_rounds_are_listed_by_number(consortium):

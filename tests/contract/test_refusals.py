@@ -597,6 +597,7 @@ REFUSED = {
     "cancel: another's task": ("open", "BEFL-A-004", "published by AlphaMSP", cancelling(by="BetaMSP")),
     "cancel: without a reason": ("open", "BEFL-T-008", "reason: must be text", cancelling("")),
     "cancel: a reason without end": ("open", "BEFL-T-008", "reason: must be text", cancelling("x" * 501)),
+    "cancel: a reason that steers": ("open", "BEFL-T-008", "without control", cancelling("enough\x1b[2K")),
     "cancel: twice": ("cancelled", "BEFL-T-002", "is cancelled: Cancel", cancelling()),
     "cancel: finished": ("finished", "BEFL-T-002", "is finished: Cancel", cancelling()),
     # --- Decline, Leave
@@ -622,6 +623,12 @@ REFUSED = {
     ),
     "decline: too late": ("open", "BEFL-T-002", "is running", call("TaskContract:Decline", "TASK", "x")),
     "decline: without a reason": ("published", "BEFL-T-008", "reason: must", call("TaskContract:Decline", "TASK", "")),
+    "decline: a reason that steers": (
+        "published",
+        "BEFL-T-008",
+        "without control characters",
+        call("TaskContract:Decline", "TASK", "no staff\x9b2K", by="DeltaMSP"),
+    ),
     "leave: no such task": ("applied", "BEFL-T-007", "no task", call("TaskContract:Leave", UNKNOWN, "x")),
     "leave: has not applied": ("published", "BEFL-A-002", "AlphaMSP does", call("TaskContract:Leave", "TASK", "x")),
     "leave: an outsider": ("open", "BEFL-A-002", "DeltaMSP", call("TaskContract:Leave", "TASK", "x", by="DeltaMSP")),
@@ -633,6 +640,7 @@ REFUSED = {
     ),
     "leave: finished": ("finished", "BEFL-T-002", "is finished", call("TaskContract:Leave", "TASK", "x")),
     "leave: a reason without end": ("open", "BEFL-T-008", "reason", call("TaskContract:Leave", "TASK", "x" * 501)),
+    "leave: a reason that steers": ("open", "BEFL-T-008", "without", call("TaskContract:Leave", "TASK", "bye\r")),
     "open: too few have stayed": (
         "reported",
         "BEFL-T-012",
@@ -696,6 +704,12 @@ REFUSED = {
         prepared(lambda c: c.call("AppContract:Approve", DIGEST, role="operator"), call("AppContract:Bytes", DIGEST)),
     ),
     # --- members
+    "register: a name that nobody could vote on": (
+        "empty",
+        "BEFL-C-004",
+        "must be an MSP ID (letters, digits, dots and hyphens), not 'Evil_MSP'",
+        call("MemberContract:Register", by="Evil_MSP", role="operator"),
+    ),
     "register: twice": ("empty", "BEFL-T-003", "is a member already", call("MemberContract:Register", role="operator")),
     "leave: no member": ("empty", "BEFL-T-007", "no member OmegaMSP", operating("MemberContract:Leave", by="OmegaMSP")),
     "approve: by no member": (
@@ -840,7 +854,7 @@ REFUSED = {
         "published",
         "BEFL-T-008",
         "page_size: must be from 1 to 50",
-        call("TaskContract:List", "101", ""),
+        call("TaskContract:List", "51", ""),
     ),
     "list: no number": ("published", "BEFL-T-008", "page_size: must be a whole", call("TaskContract:List", "all", "")),
     "list: a strange bookmark": ("published", "BEFL-T-008", "bookmark", call("TaskContract:List", "5", "zzz")),

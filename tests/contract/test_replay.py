@@ -187,6 +187,25 @@ def a_private_key_with_a_policy_of_its_own(made):
     changed(made.blocks, "RoundContract:Submit", change)
 
 
+def a_collection_named_twice(made):
+    """Peers apply both; beside what the contract writes, the update is deleted."""
+
+    def change(one):
+        sets = rwset_pb2.TxReadWriteSet.FromString(one.read_write_set.SerializeToString())
+        [own] = sets.ns_rwset[1].collection_hashed_rwset
+        written = kv_rwset_pb2.HashedRWSet.FromString(own.hashed_rwset).hashed_writes[0].key_hash
+        forged = kv_rwset_pb2.HashedRWSet(hashed_writes=[kv_rwset_pb2.KVWriteHash(key_hash=written, is_delete=True)])
+        own = rwset_pb2.CollectionHashedReadWriteSet.FromString(own.SerializeToString())
+        del sets.ns_rwset[1].collection_hashed_rwset[:]
+        sets.ns_rwset[1].collection_hashed_rwset.add(
+            collection_name=own.collection_name, hashed_rwset=forged.SerializeToString()
+        )
+        sets.ns_rwset[1].collection_hashed_rwset.append(own)
+        return replace(one, read_write_set=sets)
+
+    changed(made.blocks, "RoundContract:Submit", change)
+
+
 def a_collection_that_there_is_not(made):
     def change(one):
         sets = rwset_pb2.TxReadWriteSet.FromString(one.read_write_set.SerializeToString())
@@ -207,6 +226,7 @@ EXECUTED = {
         a_write_to_another_chaincode,
         a_key_with_a_policy_of_its_own,
         a_private_key_with_a_policy_of_its_own,
+        a_collection_named_twice,
     ),
 }
 ROWS = [(check, forge) for check, rows in EXECUTED.items() for forge in rows]
@@ -222,6 +242,53 @@ def test_a_forged_transaction(check, forge):
     assert first.txid in {one.txid for one in made.blocks[first.block]}
     _, blind = executed(made.blocks, Report(frozenset({check})))
     assert blind.findings == [], "nothing else finds it"
+
+
+def only_what_it_says(result):
+    """Take befl's part out of a transaction's read-write set; the lifecycle's, which every one reads, stays."""
+
+    def change(one):
+        sets = rwset_pb2.TxReadWriteSet(
+            ns_rwset=[each for each in one.read_write_set.ns_rwset if each.namespace != "befl"]
+        )
+        return replace(one, read_write_set=sets, private={}, result=result)
+
+    return change
+
+
+@pytest.mark.parametrize(
+    ("function", "checks"),
+    [
+        ("TaskContract:Finish", {"accepted"}),  # of no model
+        ("RoundContract:Close", {"answer", "read_set", "write_set"}),
+        ("TaskContract:Cancel", {"answer", "read_set", "write_set"}),
+    ],
+)
+def test_a_transaction_that_touches_nothing_of_befl_is_run_all_the_same(function, checks):
+    """It changes nothing, and would stand in the ledger as valid, with an answer and an event that were made up."""
+    made = played("cancelled" if function == "TaskContract:Cancel" else "finished")
+    changed(made.blocks, function, only_what_it_says(b'{"model":"of nobody"}'))
+    _, report = executed(made.blocks)
+    [number] = [block for block, some in made.blocks.items() for one in some if one.result.endswith(b'"of nobody"}')]
+    assert {each.check for each in report.findings if each.block == number} == checks
+
+
+def test_a_made_up_transaction_in_no_ones_state():
+    """As above, for a function that there is and a task that there is not."""
+    made = played("empty")
+    last = made.blocks[made.ledger.height][0]
+    forged = replace(
+        only_what_it_says(b'{"digest":"of nobody"}')(last),
+        txid="f" * 64,
+        block=made.ledger.height + 1,
+        function="TaskContract:Finish",
+        args=("0" * 16,),
+        event=("Finish", b"{}"),
+    )
+    made.blocks[forged.block] = [forged]
+    _, report = executed(made.blocks)
+    [finding] = report.findings
+    assert (finding.check, finding.block) == ("accepted", forged.block)
 
 
 def test_a_collection_without_a_definition():

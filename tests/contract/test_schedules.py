@@ -16,13 +16,14 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from befl.ledger import Endorsed, ValidationCode
+from befl.ledger import Endorsed, ValidationCode, make_creator
 from befl.rules import canonical, codec
 from befl.rules.aggregation import RULES
 from befl.rules.errors import BeflError
 from befl.rules.modes import MODES
 from befl.rules.modes.mode import Step
 from befl.rules.view import TaskView
+from befl.shim.stream import PeerStream
 
 MODE = MODES["horizontal/1"]
 FEDAVG = RULES["fedavg/1"]
@@ -351,3 +352,75 @@ def test_turns_pass_over_whoever_is_away(make_consortium):
         world.clock = first + 1_000 * second
         order.append([one.msp_id for one in world.institutions.values() if world.step(one).action == "open"])
     assert [len(names) for names in order] == [1, 2, 3]
+
+
+# --- one trainer that makes up its times ----------------------------------------------------------------------------
+
+TOLERANCE_MS, TRAINING_MS = 60_000, 2_000
+
+
+class TimeTraveller:
+    """A trainer that is first with everything, and signs the time it likes best of those that endorsers take."""
+
+    def __init__(self, c) -> None:
+        self.c = c
+        self.creator = make_creator(c.orgs[-1], "trainer")
+
+    def taken(self, timestamp: int) -> bool:
+        """Whether an honest endorser's shim lets a timestamp pass now."""
+        try:
+            PeerStream(lambda: None, "befl:1", None, TOLERANCE_MS, now=lambda: self.c.now)._check_time(timestamp)
+        except BeflError as error:
+            assert error.code == "BEFL-G-011"  # noqa: PT017 - who is refused tries another time
+            return False
+        return True
+
+    def attempt(self, function: str, *arguments: str, earliest: bool) -> bool:
+        """Try the times from one end of what is taken to the other; say whether one was accepted."""
+        times = range(self.c.now - TOLERANCE_MS, self.c.now + TOLERANCE_MS + 1, 500)
+        for timestamp in times if earliest else reversed(times):
+            if self.taken(timestamp):
+                try:
+                    endorsed = self.c.ledger.endorse(self.creator, function, *arguments, timestamp=timestamp)
+                except BeflError:
+                    continue
+                self.c.ledger.commit_valid(endorsed)
+                return True
+        return False
+
+
+@pytest.mark.parametrize("earliest", [True, False])
+def test_made_up_times_do_not_keep_a_task_from_its_end(make_consortium, earliest):
+    """The default: deadline and tolerance of 60 s. Everybody else needs two seconds to train and one to evaluate."""
+    c = make_consortium()
+    c.publish(rounds__deadline="60s", rounds__count=10)
+    c.apply(*c.orgs)
+    traveller = TimeTraveller(c)
+    assert traveller.attempt("TaskContract:Open", c.task, earliest=earliest)
+    number = void = 0
+    while c.view().record["done"] < 9:
+        number += 1
+        assert number < 40, f"{void} rounds of {number} came to nothing"
+        c.now += 300
+        assert not traveller.attempt("RoundContract:Close", c.task, str(number), earliest=False)  # nobody has trained
+        c.now += TRAINING_MS
+        for org in c.orgs:
+            data = codec.update_bytes(c.update(org, number))
+            arguments = (c.task, str(number), "100", codec.digest(data))
+            try:
+                c.call("RoundContract:Submit", *arguments, by=org, transient={"update": data})
+            except BeflError as error:
+                assert error.code == "BEFL-T-006"  # noqa: PT017 - the round was opened in the past
+        while not traveller.attempt("RoundContract:Close", c.task, str(number), earliest=earliest):
+            c.now += 500
+        if c.round_record(number)["state"] == "void":
+            void += 1
+        else:
+            c.now += 300
+            for org in c.orgs[:2]:
+                c.commit(c.reporting(org, number, model="cd" * 32))
+            # all but one have reported: the last one still has its time
+            assert not traveller.attempt("TaskContract:Open", c.task, earliest=False)
+            c.commit(c.reporting(c.orgs[2], number, model="cd" * 32))
+        assert traveller.attempt("TaskContract:Open", c.task, earliest=earliest)
+    assert void <= 1

@@ -98,6 +98,16 @@ def test_a_fifth_institution_joins_trains_and_leaves(sides):
 
     printed = follow(chapters["Let it in"], members, north)
     assert "NorthMSP" in printed
+    # what north read out is what each member was shown before it signed: both groups, and the orderer
+    exported = re.search(r"NorthMSP is in north\.json.*\n((?:  .*\n)+)", printed)
+    assert exported
+    ca, tls_ca, orderer = (line.split()[-1] for line in exported[1].splitlines())
+    newcomer = f"\n  CA SHA-256 {ca}\n  TLS CA SHA-256 {tls_ca}\n"
+    shown = 2 + len(MEMBERS)  # proposed, signed by each, submitted
+    assert printed.count(f"added: group Channel/Application/NorthMSP{newcomer}") == shown
+    assert printed.count(f"added: group Channel/Orderer/NorthMSP{newcomer}") == shown
+    assert len(re.findall(rf"\n  orderer added: 127\.0\.0\.1:\d+, SHA-256 {orderer}\n", printed)) == shown
+    assert "ATTENTION" not in printed
     everything = {**members.seconds, **north.seconds}
     print(f"joining took {sum(everything.values()):.1f} s in {len(everything)} commands")
     with running.acting(members.folder / "network", "org2") as member:

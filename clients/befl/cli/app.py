@@ -158,7 +158,7 @@ def _decided(word: str, made: Approval, recorded: tuple[str, str], form: str) ->
     txid, why = recorded
     value = {"name": made.name, "digest": made.digest, "approved": made.approved, "txid": txid, "not_recorded": why}
     where = f"on the ledger: transaction {txid[:16]}" if txid else f"not on the ledger: {why}"
-    emit(value, form, lambda _: f"{word} {made.name} {made.digest}\n{where}")
+    emit(value, form, lambda _: f"{word} {made.name} {made.digest}\n{visible(where)}")
 
 
 def _described(code: AppCode) -> dict[str, object]:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import connected, emit, format_option, moment, table
+from befl.cli.common import connected, emit, format_option, moment, table, visible
 
 if TYPE_CHECKING:
     from befl.client import Client, Page, Replay
@@ -56,7 +56,7 @@ def query(client: Client, form: str, **wanted: Any) -> None:
     """  # noqa: D301  # click wants the character itself
     page = client.audit.query(**wanted)
     if form == "csv":
-        click.echo(_csv(page), nl=False)
+        click.echo(visible(_csv(page)), nl=False)
         return
     emit(page, form, _text)
 

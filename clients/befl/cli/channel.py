@@ -71,6 +71,9 @@ def propose(member: Member, definition: Path | None, msp_id: str | None, output:
 def sign(member: Member, file: Path, output: Path | None) -> Outcome:
     """Say what an update changes, and add the institution's signature to it.
 
+    Of an institution that it lets in, the SHA-256 of its CAs are printed: they are those that `befl org export` prints
+    there. What is marked ATTENTION is not as befl makes an institution: do not let it in unasked.
+
     Copies that different institutions signed are brought together by `befl channel submit`.
     """
     from befl.network import channel as verbs

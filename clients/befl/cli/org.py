@@ -57,6 +57,7 @@ def export(directory: Path, institution: str, output: Path) -> None:
     """Write the institution's public definition, the one file that others need to let it in.
 
     It holds names, endpoints and certificates, and no secret. Compare its SHA-256 over another way than the file goes.
+    The SHA-256 of its certificates are what `befl channel sign` shows to the members who let the institution in.
 
     \b
     Example:
@@ -67,3 +68,5 @@ def export(directory: Path, institution: str, output: Path) -> None:
     definition = consortium.export(directory, institution.partition("/")[0])
     channel.write_public(output, definition.dump())
     click.echo(f"{definition.msp_id} is in {output}, SHA-256 {definition.digest}")
+    for what, digest in definition.fingerprints.items():
+        click.echo(f"  {what} SHA-256 {digest}")

@@ -92,7 +92,7 @@ def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argum
     emit(
         {"task": view.record, "rounds": rounds, "departures": departures},
         form,
-        lambda _: _page(view, rounds, departures, client.tasks.reachable(view)),
+        lambda shown: _page(harmless(view), shown["rounds"], shown["departures"], client.tasks.reachable(view)),
     )
 
 

@@ -153,11 +153,11 @@ def propose(member: Member, change: Callable[[Configuration], Configuration], ou
     if update is None:
         return Outcome("nothing to change: the channel is so already", changed=False)
     write_public(output, update.dump())
-    found = configuration.changes(now, _decode(member, "common.ConfigUpdate", update.update))
-    needed, who = configuration.required(now, found)
+    decoded = _decode(member, "common.ConfigUpdate", update.update)
+    needed, who = configuration.required(now, configuration.changes(now, decoded))
     return Outcome(
         f"the update is in {output}; {needed} of {len(who)} institutions must sign it",
-        tuple(str(one) for one in found),
+        configuration.shown(now, decoded),
     )
 
 
@@ -173,8 +173,8 @@ def sign(member: Member, path: Path, output: Path) -> Outcome:
     now = current(member)
     if _in_force(member, now, update):
         return _already_in_force()
-    found = _examined(member, now, update)
-    lines = tuple(str(one) for one in found)
+    _examined(member, now, update)
+    lines = configuration.shown(now, _decode(member, "common.ConfigUpdate", update.update))
     me = member.institution.msp_id
     if me in update.signers:
         return Outcome(f"nothing to change: {me} has signed it already", lines, changed=False)
@@ -197,8 +197,9 @@ def submit(member: Member, paths: Sequence[Path]) -> Outcome:
     if _in_force(member, now, update):
         return _already_in_force()
     found = _examined(member, now, update)
+    lines = configuration.shown(now, _decode(member, "common.ConfigUpdate", update.update))
     _submit(member, now, update, found)
-    return Outcome("the update is in force", tuple(str(one) for one in found))
+    return Outcome("the update is in force", lines)
 
 
 def apply(member: Member, change: Callable[[Configuration], Configuration]) -> bool:

@@ -14,13 +14,22 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from befl.network.definition import Definition
+from befl.network.definition import Definition, fingerprint
 from befl.network.files import NODE_OUS
 from befl.rules.errors import BeflError
 
 Configuration = dict[str, Any]
 
 GROUPS: Final = ("Application", "Orderer")
+_INSTITUTION_PATH: Final = 2
+_CONSENSUS: Final = ("Channel", "Orderer", "ConsensusType")
+_CAS: Final = {
+    "root_certs": "CA",
+    "intermediate_certs": "intermediate CA",
+    "tls_root_certs": "TLS CA",
+    "tls_intermediate_certs": "intermediate TLS CA",
+    "admins": "admin",
+}
 _OWN_PATH: Final = 4
 """Channel, group, institution, and something in it: such a change is the institution's own matter."""
 
@@ -163,6 +172,24 @@ def changes(configuration: Configuration, update: Mapping[str, Any]) -> tuple[Ch
     )
 
 
+def shown(configuration: Configuration, update: Mapping[str, Any]) -> tuple[str, ...]:
+    """Say for people, line by line, what an update changes; and of whom it lets in, who that is.
+
+    Of an institution's group these are the SHA-256 of its CAs' certificates, which the institution itself reads out
+    (`befl org export`), and whatever else is not as befl makes it of them: a policy could name somebody else. Of the
+    orderers it is which ones come and go.
+    """
+    lines = []
+    for change in changes(configuration, update):
+        lines.append(str(change))
+        now, wanted = (_at(root, change.path[1:]) for root in (configuration["channel_group"], update["write_set"]))
+        if change.kind == "group" and change.what != "removed":
+            lines += [f"  {line}" for line in _introduced(change.path[1:], wanted)]
+        elif change.path == _CONSENSUS:
+            lines += [f"  {line}" for line in _orderers(now, wanted)]
+    return tuple(lines)
+
+
 def in_force(configuration: Configuration, update: Mapping[str, Any]) -> bool:
     """Whether all that an update would change is the configuration already."""
 
@@ -253,6 +280,80 @@ def _changes(
             yield from (Change("removed", (*path, name), word) for name in sorted(set(there) - set(wanted)))
 
 
+def _at(root: Mapping[str, Any], path: Sequence[str]) -> Mapping[str, Any]:
+    """Return the element at a path: groups, and at its end whatever has the name."""
+    element = root
+    for name in path:
+        kinds = (element.get(kind) or {} for kind in ("groups", "values", "policies"))
+        element = next((kind[name] for kind in kinds if name in kind), {})
+    return element
+
+
+def _introduced(path: tuple[str, ...], group: Mapping[str, Any]) -> Iterator[str]:
+    """Say who a group is of, and what of it is not as befl makes it."""
+    msp = _value(group, "MSP").get("config") or {}
+    for key, word in _CAS.items():
+        for encoded in msp.get(key) or ():
+            yield f"{word} SHA-256 {fingerprint(_text(encoded))}"
+    strange = ["group"]
+    if len(path) == _INSTITUTION_PATH and path[0] in GROUPS:
+        anchors = _value(group, "AnchorPeers").get("anchor_peers") or [{}]
+        usual = _USUAL[path[0]](
+            Definition(
+                name="",
+                msp_id=path[1],
+                host="",
+                peer=f"{anchors[0].get('host', '')}:{anchors[0].get('port', 0)}",
+                orderer=str((_value(group, "Endpoints").get("addresses") or [""])[0]),
+                ca=_text((msp.get("root_certs") or [""])[0]),
+                tls_ca=_text((msp.get("tls_root_certs") or [""])[0]),
+                orderer_certificate="",
+            )
+        )
+        strange = ["modification policy"] if group.get("mod_policy") != usual["mod_policy"] else []
+        for kind, word in (("groups", "group"), ("values", "value"), ("policies", "policy")):
+            found, wanted = group.get(kind) or {}, usual[kind]
+            names = sorted({*found, *wanted})
+            strange += [f"{word} {name}" for name in names if _lean(found.get(name)) != _lean(wanted.get(name))]
+    if strange:
+        yield f"ATTENTION, not as befl makes it: {', '.join(strange)}"
+
+
+def _orderers(now: Mapping[str, Any], wanted: Mapping[str, Any]) -> Iterator[str]:
+    """Say which orderers come and go, and whether more is changed."""
+    rest, consenters = [], []
+    for element in (now, wanted):
+        value = dict(element.get("value") or {})
+        metadata = dict(value.pop("metadata", None) or {})
+        found = metadata.pop("consenters", None) or []
+        consenters.append([_lean(one) for one in found])
+        rest.append((_lean(value), _lean(metadata), element.get("mod_policy")))
+    for word, there, other in (("added", consenters[1], consenters[0]), ("removed", consenters[0], consenters[1])):
+        for one in there:
+            if one not in other:
+                prints = {fingerprint(_text(one.get(f"{side}_tls_cert", ""))) for side in ("client", "server")}
+                address = f"{one.get('host', '')}:{one.get('port', 0)}"
+                yield f"orderer {word}: {address}, SHA-256 {' and '.join(sorted(prints))}"
+    if rest[0] != rest[1]:
+        yield "ATTENTION: more than the orderers is changed"
+
+
+def _lean(element: Any) -> Any:
+    """Leave out what has its default value: what travelled as protobuf has it, or has it not."""
+    if isinstance(element, Mapping):
+        lean = {name: _lean(one) for name, one in element.items()}
+        return {name: one for name, one in lean.items() if one not in (None, "", "0", 0, [], {})}
+    return [_lean(one) for one in element] if isinstance(element, list) else element
+
+
+def _text(encoded: Any) -> str:
+    """Return a certificate's text; what is none stays unreadable."""
+    try:
+        return base64.b64decode(str(encoded)).decode()
+    except ValueError:
+        return ""
+
+
 def _governed_anew(now: Mapping[str, Any], write: Mapping[str, Any]) -> bool:
     """Whether a group that is touched gets another modification policy; Fabric refuses one that names none."""
     return (write.get("mod_policy") or "") not in ("", now.get("mod_policy") or "")
@@ -268,7 +369,7 @@ def _following(element: Mapping[str, Any] | None) -> str:
 
 
 def _value(group: Mapping[str, Any], name: str) -> Mapping[str, Any]:
-    value: Mapping[str, Any] = (group["values"].get(name) or {}).get("value") or {}
+    value: Mapping[str, Any] = ((group.get("values") or {}).get(name) or {}).get("value") or {}
     return value
 
 
@@ -376,3 +477,6 @@ def _msp(definition: Definition) -> dict[str, Any]:
 
 def _b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
+
+
+_USUAL: Final = {"Application": _application_group, "Orderer": _orderer_group}

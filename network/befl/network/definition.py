@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives import hashes
 
 from befl.gateway.identity import UNREADABLE
 from befl.network.files import NODE_OUS
@@ -35,6 +36,7 @@ _TEXT: Final = {
     "orderer": r"[A-Za-z0-9][A-Za-z0-9.\-]{0,252}:[0-9]{1,5}",
 }
 _CERTIFICATES: Final = ("ca", "tls_ca", "orderer_certificate")
+_WORDS: Final = {"ca": "CA", "tls_ca": "TLS CA", "orderer_certificate": "orderer"}
 _MOST_PORT: Final = 65_535
 
 
@@ -76,6 +78,19 @@ class Definition:
     def digest(self) -> str:
         """SHA-256 of the file, to compare over another way than the file came."""
         return hashlib.sha256(self.dump()).hexdigest()
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """SHA-256 of each certificate, by what it is: `befl channel sign` prints the same of an update."""
+        return {word: fingerprint(getattr(self, name)) for name, word in _WORDS.items()}
+
+
+def fingerprint(pem: str) -> str:
+    """Return the SHA-256 of a certificate (DER), as every tool shows it; ``unreadable`` of what is none."""
+    try:
+        return x509.load_pem_x509_certificate(pem.encode()).fingerprint(hashes.SHA256()).hex()
+    except UNREADABLE:
+        return "unreadable"
 
 
 def load(path: Path) -> Definition:

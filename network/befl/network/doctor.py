@@ -37,6 +37,9 @@ from befl.rules.reader import milliseconds
 DISK_PROBLEM: Final = 1_000_000_000
 DISK_WARNING: Final = 5_000_000_000
 OLDEST_PYTHON: Final = (3, 11)
+AHEAD_S: Final = 5.0
+"""How far ahead of its own clock an endorser takes a timestamp; :mod:`befl.shim.stream` refuses more."""
+_CLOCK_WARNING_S: Final = 2.0
 CORE_KEYS: Final = {
     "chaincode.system": "without it the peer has no _lifecycle, cscc and qscc, and does not join a channel",
     "peer.handlers.authFilters": "without it expired identities are accepted",
@@ -381,14 +384,18 @@ def check_certificates(facts: Facts) -> list[Finding]:
 
 
 def check_clocks(facts: Facts) -> list[Finding]:
-    """Check that no clock is further from ours than the consortium tolerates."""
+    """Check that no clock is so far from ours that one of both is refused what it submits.
+
+    The tolerance is for a proposal that takes its time; whoever is ahead has the few seconds that clocks may differ.
+    """
     found = []
     advice = "Set the clocks by NTP (chrony, systemd-timesyncd); endorsers refuse timestamps that are too far away."
+    most = min(AHEAD_S, facts.tolerance_s)
     for name, seconds in facts.clocks.items():
         said = f"the clock of {name} is {abs(seconds):.0f} s {'ahead of' if seconds > 0 else 'behind'} this machine's"
-        if abs(seconds) >= facts.tolerance_s:
-            found += _bad("network", "clocks", f"{said}; {facts.tolerance_s:g} s are tolerated", advice)
-        elif abs(seconds) >= max(2.0, facts.tolerance_s / 4):
+        if abs(seconds) > most:
+            found += _bad("network", "clocks", f"{said}; whoever is more than {most:g} s ahead is refused", advice)
+        elif abs(seconds) >= _CLOCK_WARNING_S:
             found.append(Finding("network", "clocks", "warning", said, advice))
     return found or (_good("network", "clocks", "agree with this machine's") if facts.clocks else [])
 

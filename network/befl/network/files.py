@@ -267,6 +267,10 @@ def peer_service(
         "CORE_PEER_GOSSIP_MEMBERSHIPTRACKERINTERVAL": "1s",
         # or whoever sends an old transaction again makes every peer look a minute for private data that nobody has now
         "CORE_PEER_GOSSIP_PVTDATA_SKIPPULLINGINVALIDTRANSACTIONSDURINGCOMMIT": "true",
+        # or an institution that has an update endorsed, orders 20,000 blocks of its own (minutes) and then the update,
+        # commits bytes that all others have thrown away: the round could be neither closed nor void. It costs disk for
+        # proposals that nobody ever orders; what is ordered leaves this store at once
+        "CORE_PEER_GOSSIP_PVTDATA_TRANSIENTSTOREMAXBLOCKRETENTION": "1000000",
         "CORE_OPERATIONS_LISTENADDRESS": institution.address("peer_operations"),
         "CORE_OPERATIONS_TLS_ENABLED": "true",
         "CORE_OPERATIONS_TLS_CERT_FILE": str(tls / "server.crt"),

@@ -310,10 +310,13 @@ def warnings(found: NetworkStatus) -> list[str]:
     """Say what an operator should look at; a pure function of what was seen, the gravest first."""
     lines = []
     if found.forked:
-        hashes = ", ".join(f"{one.name} {one.block_hash[:16]}" for one in found.institutions if one.block_hash)
+        hashes = {one.name: one.block_hash[:16] for one in found.institutions if one.block_hash}
+        where = f"at height {found.common_height}: {', '.join(map(' '.join, hashes.items()))}"
+        if len(set(hashes.values())) == 1:  # two differ where a third one says that it has no block yet
+            where = f"above height {found.common_height}"
         lines.append(
-            f"THE LEDGERS DIFFER at height {found.common_height}: {hashes}. Somebody shows a false ledger: stop the "
-            "agents, keep every peer's data, and talk to the other institutions"
+            f"THE LEDGERS DIFFER {where}. Somebody shows a false ledger: stop the agents, keep every peer's data, and "
+            "talk to the other institutions"
         )
     for one in found.institutions:
         if one.expires_days is not None and one.expires_days < certificates.WARN_DAYS:

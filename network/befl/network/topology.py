@@ -84,7 +84,9 @@ class Chaincode:
         default="befl",
     )
     time_tolerance: str = setting(
-        Duration("1s", "15m"), "how far a proposal's timestamp may be from an endorser's clock", default="60s"
+        Duration("1s", "15m"),
+        "how far a proposal's timestamp may be behind an endorser's clock; it may be ahead by as much, but 5s at most",
+        default="60s",
     )
     execute_timeout: str = setting(Duration("1s", "60m"), "how long one transaction may run", default="120s")
     endorsement_timeout: str = setting(

@@ -133,6 +133,8 @@ class Recipe:
     private_reads: Mapping[str, tuple[int, int] | None] = field(default_factory=dict)
     purged: Sequence[str] = ()
     collection: str = "updates"
+    twice: bool = False
+    """Whether the collection is named once more, behind it and empty; peers apply both."""
     time: dt.datetime = NOW
     signer: Identity | None = None
     txid: str = ""
@@ -197,6 +199,8 @@ def read_write_set(recipe: Recipe) -> bytes:
             hashed_rwset=hashed.SerializeToString(),
             pvt_rwset_hash=digest(spaces[0].collection_pvt_rwset[0].rwset) if spaces else b"",
         )
+        if recipe.twice:
+            space.collection_hashed_rwset.add(collection_name=recipe.collection)
     return bytes(result.SerializeToString())
 
 

@@ -408,6 +408,21 @@ def a_private_read_of_another_version(channel):
 
 
 @row("reads", 9)
+def a_private_read_of_another_version_in_a_collection_named_twice(channel):
+    channel.change(9, private_reads={"p2": (1, 0)}, twice=True)
+
+
+@row("private_data", 10)
+def a_private_value_left_out_of_a_collection_named_twice(channel):
+    """Peers write both; only the second one's value comes along."""
+    channel.add(channel.recipe(private={"p8": b"8"}, twice=True))
+    channel.messages[10].private_data_map[0].Clear()
+    channel.messages[10].private_data_map[0].ns_pvt_rwset.add(namespace="befl").collection_pvt_rwset.add(
+        collection_name="updates"
+    )
+
+
+@row("reads", 9)
 def a_read_of_a_key_as_if_it_were_not_there(channel):
     channel.change(9, reads={"last": None})
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import unicodedata
 from types import SimpleNamespace
 
 import numpy as np
@@ -16,10 +17,11 @@ import befl.client
 import befl.client.tasks
 from befl.agent.config import load
 from befl.agent.store import Store
-from befl.cli.common import plain, ppm, table
+from befl.cli.common import emit, plain, ppm, table
 from befl.cli.main import root, run
 from befl.client import Apps, ConsortiumParameters, Members, Models, Tasks
 from befl.rules import codec
+from befl.rules.errors import BeflError
 from befl.training import builtin_apps
 
 
@@ -218,6 +220,58 @@ def test_show_says_who_declined_and_left_and_what_that_means(consortium, befl_te
     page = befl_text("task", "show", task)
     assert "left       Org2MSP in round 1 (not said)" in page
     assert "in vain    1 trainers stay, a round opens with 2; IssuerMSP can cancel it" in page
+
+
+EVIL = "no staff\n  trainers   Org1MSP\x1b[1A\x9b2K"
+"""Would be a line of its own, move the cursor up and wipe what stands there."""
+
+
+def test_words_of_other_institutions_do_not_steer_the_terminal(consortium, befl_json, befl_text, monkeypatch):
+    """Refused today; a ledger may have such a reason from before, and a peer can answer what it likes."""
+    task = consortium.publish(dataclasses.replace(spec_of(), name="heart\x9b2Kdisease\u202e"))
+    reason = "no staff\n  trainers   Org1MSP"  # a line break is one of the things that a reason may hold
+    consortium.ledger("Org2MSP").decline(task, reason)
+    shown = "heart\\x9b2Kdisease\\u202e"
+    assert f"task {task}: {shown}\n" in befl_text("task", "show", task)
+    assert shown in befl_text("task", "list")
+    page = befl_text("task", "show", task)
+    assert "  declined   Org2MSP (no staff\\n  trainers   Org1MSP)\n" in page
+    assert [line for line in page.splitlines() if line.startswith("  trainers")] == ["  trainers   not selected yet"]
+    assert befl_json("task", "show", task)["departures"][0]["reason"] == reason
+
+    departures = [befl.client.tasks.Departure("Org2MSP", EVIL, 0, 1)]
+    monkeypatch.setattr(Tasks, "departures", lambda self, task: departures)
+    page = befl_text("task", "show", task)
+    assert "(no staff\\n  trainers   Org1MSP\\x1b[1A\\x9b2K)" in page
+    assert not steering(page)
+    assert run(["task", "show", task, "--format", "json"]) == 0
+
+
+def steering(text: str) -> list[str]:
+    return [each for each in text if unicodedata.category(each) in ("Cc", "Cf") and each != "\n"]
+
+
+def test_json_for_a_terminal_is_json_for_programs(capsys):
+    emit({"reason": EVIL}, "json", str)
+    printed = capsys.readouterr().out
+    assert not steering(printed)
+    assert json.loads(printed) == {"reason": EVIL}
+
+
+def test_watch_shows_names_as_they_are_and_moves_nothing(consortium, befl_text):
+    task = consortium.publish(dataclasses.replace(spec_of(), name="heart\x9b2K"))
+    consortium.ledger("IssuerMSP", "issuer").cancel(task, "enough")
+    assert befl_text("task", "watch", task) == f"task {task} (heart\\x9b2K) is cancelled\n"
+
+
+def test_a_refusal_of_a_peer_that_steers_is_written_out(consortium, befl_text, monkeypatch):
+    def refuse(self, *arguments):
+        raise BeflError("BEFL-G-003", f"the peer said {EVIL}", "Ask\x1b[2K.")
+
+    monkeypatch.setattr(Tasks, "list", refuse)
+    said = befl_text("task", "list", status=2)
+    assert not steering(said)
+    assert "x1b[1A" in said
 
 
 def test_watch(consortium, finished, befl_text, capsys):

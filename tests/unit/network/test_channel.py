@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import stat
+
 import pytest
 from fabric_protos.common import common_pb2, configtx_pb2
 from fabric_protos.msp import identities_pb2
@@ -57,3 +60,25 @@ def test_another_channel_in_the_header_is_refused(tmp_path):
     path.write_bytes(Update("other", inner, ()).dump())
     with pytest.raises(BeflError, match="BEFL-N-015"):
         channel.load(path)
+
+
+def test_a_file_for_others_is_not_written_through_anothers_link(tmp_path):
+    """In a folder that several users share, one may have laid a link under the name of the unfinished file."""
+    victim = tmp_path / "profile"
+    victim.write_text("the operator's own")
+    shared = tmp_path / "shared"
+    shared.mkdir()
+    for name in (".update.pb.tmp", "update.pb"):
+        (shared / name).symlink_to(victim)
+    mask = os.umask(0o077)
+    try:
+        channel.write_public(shared / "update.pb", b"an update")
+    finally:
+        os.umask(mask)
+    assert victim.read_text() == "the operator's own"
+    written = shared / "update.pb"
+    assert (written.is_symlink(), written.read_bytes()) == (False, b"an update")
+    assert stat.S_IMODE(written.stat().st_mode) == 0o644
+    assert sorted(path.name for path in shared.iterdir()) == [".update.pb.tmp", "update.pb"]
+    with pytest.raises(BeflError, match="BEFL-C-006"):
+        channel.write_public(tmp_path / "absent" / "update.pb", b"an update")

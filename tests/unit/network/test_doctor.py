@@ -21,6 +21,7 @@ from befl.network.doctor import Disk, Facts, Installation, Missing
 from befl.network.layout import Home
 from befl.operations.server import OperationsServer, Tls
 from befl.rules.errors import BeflError
+from befl.shim import stream
 
 from .test_observe import CODE, OTHER, institution, network, process
 
@@ -127,8 +128,23 @@ FAULTS = {
         "certificates",
         "problem: a/peer/tls/server.crt cannot be read: no PEM",
     ),
-    "clock off": (facts(clocks={"a": -61.0}), "clocks", "problem: the clock of a is 61 s behind this machine's; 60 s"),
-    "clock going off": (facts(clocks={"a": 16.0}), "clocks", "warning: the clock of a is 16 s ahead of this machine's"),
+    "clock off": (facts(clocks={"a": -61.0}), "clocks", "problem: the clock of a is 61 s behind this machine's"),
+    "clock off, within the tolerance": (
+        facts(clocks={"a": -6.0}),
+        "clocks",
+        "problem: the clock of a is 6 s behind this machine's; whoever is more than 5 s ahead is refused",
+    ),
+    "clock off, and a short tolerance": (
+        facts(clocks={"a": 4.0}, tolerance_s=3),
+        "clocks",
+        "problem: the clock of a is 4 s ahead of this machine's; whoever is more than 3 s ahead is refused",
+    ),
+    "clock going off": (facts(clocks={"a": 5.0}), "clocks", "warning: the clock of a is 5 s ahead of this machine's"),
+    "clock going off, whatever the tolerance": (
+        facts(clocks={"a": -2.0}, tolerance_s=900),
+        "clocks",
+        "warning: the clock of a is 2 s behind this machine's",
+    ),
     "disk full": (facts(disk=Disk("/n", 1_000_000)), "disk", "problem: disk full or nearly: 0.0 GB free at /n"),
     "disk low": (facts(disk=Disk("/n", 4_000_000_000)), "disk", "warning: disk is low: 4.0 GB free at /n"),
     "gossip not formed": (
@@ -338,6 +354,11 @@ def test_certificates_of_a_folder(tmp_path, authority, another_authority):
     assert any("org1/users/agent/msp/signcerts/cert.pem has expired on" in line for line in wrong)
     assert any("org1/peer/tls/server.crt is not from the CA of org1" in line for line in wrong)
     assert any("org1/users/agent/tls/client.crt cannot be read" in line for line in wrong)
+
+
+def test_clocks_that_differ_by_what_everybody_has():
+    assert "clocks" not in judged(facts(clocks={"a": 1.9, "b": -1.9}))
+    assert doctor.AHEAD_S * 1_000 == stream._AHEAD_MS  # what the shim refuses
 
 
 @pytest.mark.parametrize("away", [0, 120, -120])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import re
+from contextlib import contextmanager
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,3 +150,52 @@ def test_a_network_that_does_not_run(tmp_path):
     assert [one.name for one in found.institutions] == ["long-beach", "north", "south"]
     assert {entry.state for one in found.institutions for entry in one.processes} == {"stopped"}
     assert found.warnings == ()
+
+
+class Chains:
+    """Peers by name, each with its own chain; what :class:`observe.Eyes` opens."""
+
+    def __init__(self, **chains):
+        self.chains = chains
+
+    @contextmanager
+    def peer(self, name):
+        yield SimpleNamespace(block_hash=self.chains[name])
+
+
+def one_chain(height):
+    return b"same %d" % height
+
+
+def another(height):
+    return b"same %d" % height if height < 400 else b"other %d" % height
+
+
+def looked_at(eyes, heights, here):
+    return [(institution(name, height=at, here=name in here), eyes.chains[name](at)) for name, at in heights.items()]
+
+
+@pytest.mark.parametrize("says", [1, 300, 499])
+def test_a_peer_that_says_it_is_behind_does_not_hide_a_fork(says):
+    """Whoever shows two chains has a peer too, which may answer any height: at that height all may be the same."""
+    eyes = Chains(a=one_chain, b=another, c=one_chain)
+    seen = looked_at(eyes, {"a": 500, "b": 500, "c": says}, here="a")
+    assert [observe._differs(eyes, seen, entry) for entry in seen] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    "heights", [{"a": 500, "b": 480, "c": 1}, {"a": 480, "b": 500, "c": 0}, {"a": 0, "b": 9, "c": 9}]
+)
+def test_peers_that_are_behind_are_no_fork(heights):
+    eyes = Chains(a=one_chain, b=one_chain, c=one_chain)
+    seen = looked_at(eyes, heights, here="ab")
+    assert not any(observe._differs(eyes, seen, entry) for entry in seen)
+
+
+def test_a_fork_between_two_is_a_fork_of_the_network(tmp_path, monkeypatch):
+    (tmp_path / "network.toml").write_text(topology.dump(THREE))
+    monkeypatch.setattr(observe, "_differs", lambda eyes, seen, entry: entry[0].name == "south")
+    found = observe.status(tmp_path)
+    assert found.forked
+    above = observe.warnings(network(forked=True, common_height=1))[0]
+    assert above.startswith("THE LEDGERS DIFFER above height 1. Somebody shows a false ledger: stop the agents")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import logging
+import unicodedata
 
 import pytest
 
@@ -81,6 +82,23 @@ def test_keys_and_passwords_are_taken_out(written, form):
     assert "Traceback" in text
     if form == "json":
         assert [json.loads(line)["level"] for line in lines] == ["ERROR", "WARNING", "WARNING", "WARNING"]
+
+
+@pytest.mark.parametrize("form", logs.FORMS)
+def test_nothing_that_steers_a_terminal_is_written(written, form):
+    """A reason, a peer's refusal: words of other institutions. Nothing moves the cursor or sets the clipboard."""
+    evil = "no staff\x1b[1A\x1b[2K\x9b2J\x1b]52;c;cm0=\x07\r\x08\x7f\x00, Zürich\tward"
+
+    def fail(log):
+        try:
+            raise ValueError(evil)
+        except ValueError:
+            log.exception("%s", evil)
+
+    text = "\n".join(written(form, fail, lambda log: log.info("%s", evil)))
+    assert not [character for character in text if unicodedata.category(character) == "Cc" and character not in "\n\t"]
+    assert "Zürich" in text
+    assert "x9b2J" in text
 
 
 def test_a_line_has_an_end(written):

@@ -95,6 +95,27 @@ REFUSED = {
         "has 1 applicants",
     ),
     "open: the window is open": ({"state": "published"}, "open", ("A", 1_059_999), "BEFL-T-005", "ends at 1060000 ms"),
+    "open: before it was published": (
+        {"state": "published", "participants__most": 3},
+        "open",
+        ("A", 999_999),
+        "BEFL-T-005",
+        "the phase began at 1000000 ms, the transaction says 999999 ms",
+    ),
+    "open: before the round was closed": (
+        {"current": "closed", "reports": ALL},
+        "open",
+        ("A", 1_101_999),
+        "BEFL-T-005",
+        "the phase began at 1102000 ms",
+    ),
+    "open: before the round was void": (
+        {"current": "void"},
+        "open",
+        ("A", 1_101_999),
+        "BEFL-T-005",
+        "the phase began at 1102000 ms",
+    ),
     "open: finished": ({"state": "finished"}, "open", ("A", NOW), "BEFL-T-002", "finished"),
     "open: an outsider": ({"current": "void"}, "open", ("D", NOW), "BEFL-A-002", "D does not"),
     "open: while updates come": ({"current": "open"}, "open", ("A", NOW), "BEFL-T-002", "round 1 is open"),
@@ -155,6 +176,13 @@ REFUSED = {
         "BEFL-T-005",
         "waits for A until 1130000",
     ),
+    "close: before the round was opened": (
+        {"current": "open", "updates": ALL},
+        "close",
+        ("A", 1, 1_099_999),
+        "BEFL-T-005",
+        "the phase began at 1100000 ms",
+    ),
     "close: an outsider": ({"current": "open"}, "close", ("D", 1, NOW), "BEFL-A-002", "D does not"),
     "close: another round": ({"current": "open"}, "close", ("A", 0, NOW), "BEFL-T-004", "in round 1, not 0"),
     "close: twice": ({"current": "closed"}, "close", ("A", 1, NOW), "BEFL-T-002", "round 1 is closed"),
@@ -186,6 +214,13 @@ REFUSED = {
     "finish: published": ({"state": "published"}, "finish", ("A", NOW), "BEFL-T-002", "published"),
     "finish: no round yet": ({}, "finish", ("A", NOW), "BEFL-T-004", "no round yet"),
     "finish: an outsider": ({"current": "closed"}, "finish", ("D", NOW), "BEFL-A-002", "D does not"),
+    "finish: before the round was closed": (
+        {"current": "closed", "reports": ALL, "done": 1},
+        "finish",
+        ("A", 1_101_999),
+        "BEFL-T-005",
+        "the phase began at 1102000 ms",
+    ),
     "finish: open": ({"current": "open", "done": 1}, "finish", ("A", NOW), "BEFL-T-002", "round 1 is open"),
     "finish: rounds are left": (
         {"current": "closed", "reports": ALL},
@@ -270,6 +305,9 @@ ALLOWED = {
     "open: a quorum, late": ({"current": "closed", "reports": ("A", "C")}, "open", ("B", 1_160_001), None),
     "submit: at the last moment": ({"current": "open"}, "submit", ("A", 1, 1_130_000), None),
     "close: everybody": ({"current": "open", "updates": ALL}, "close", ("A", 1, NOW), True),
+    "close: at once": ({"current": "open", "updates": ALL}, "close", ("A", 1, 1_100_000), True),
+    "open: at once": ({"current": "void"}, "open", ("A", 1_102_000), None),
+    "finish: at once": ({"current": "closed", "reports": ALL, "done": 1}, "finish", ("A", 1_102_000), None),
     "close: a quorum, late": ({"current": "open", "updates": ("B", "C")}, "close", ("A", 1, 1_130_001), True),
     "close: void": ({"current": "open", "updates": ("B",)}, "close", ("A", 1, 1_130_001), False),
     "close: nobody": ({"current": "open"}, "close", ("A", 1, 1_130_001), False),
@@ -371,6 +409,12 @@ STEPS = {
             0,
             f"round 1 of task {TASK} waits for the reports of B, C until 1160000 ms, and for 2 in any case",
         ),
+    ),
+    "wait, with a clock that is behind": (
+        {"current": "open", "updates": ALL},
+        "A",
+        1_099_999,
+        Step("wait", 1, 1_130_001, "the phase began at 1100000 ms, the transaction says 1099999 ms"),
     ),
     "wait for applicants": (
         {"state": "published", "applicants": ("A",)},
@@ -519,6 +563,8 @@ def test_a_step_is_one_that_the_guards_let_pass(make_view, data, msp_id, now, se
 def test_when_something_can_be_done_somebody_does_it_and_in_turn(make_view, data, now):
     view = data.draw(views_of(make_view))
     assume(view.state == "running" and view.done < view.spec.rounds.count)
+    # a clock that shows a time before the phase began is behind; its agent looks again every few seconds
+    assume(view.round is None or now >= max(view.round.opened_ms, view.round.closed_ms))
     steps = {msp_id: MODE.next_step(view, msp_id, now, now) for msp_id in view.roster}
     acting = [step.action for step in steps.values() if step.action in ("open", "close", "finish")]
     assert len(acting) <= 1

@@ -92,6 +92,7 @@ def test_a_mistake_is_an_internal_error_without_details(chaincode, peer, caplog)
 
 @pytest.mark.parametrize(("away", "accepted"), [(-70, False), (-50, True), (3, True), (10, False), (70, False)])
 def test_a_timestamp_outside_the_tolerance_is_refused(chaincode, peer, away, accepted):
+    """Behind by the tolerance, for a proposal is made before it comes; ahead by a few seconds, for clocks differ."""
     chaincode.functions["f"] = lambda stub: b"in time"
     peer.transaction("f", at=time.time() + away)
     _, response = peer.completed()
@@ -101,6 +102,8 @@ def test_a_timestamp_outside_the_tolerance_is_refused(chaincode, peer, away, acc
         error = BeflError.parse(response.message)
         assert error is not None
         assert (error.code, error.retryable) == ("BEFL-G-011", True)
+        way, tolerated = ("ahead of", 5) if away > 0 else ("behind", 60)
+        assert f"s {way} the endorser's clock, {tolerated} s are tolerated" in error.message
 
 
 def test_a_big_value_passes(chaincode, peer):

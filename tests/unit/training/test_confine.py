@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import grp
 import os
+import platform
 import pwd
+import resource
 import socket
 import subprocess
 import sys
@@ -215,3 +217,57 @@ def test_an_older_kernel_is_asked_for_what_it_has(version, agent, tmp_path):
     )
     done = subprocess.run([sys.executable, "-c", program], cwd=agent, check=False, stdin=subprocess.DEVNULL)
     assert done.returncode == 7
+
+
+# --- other processes of the user, and what outlives a process ---------------------------------------------------------
+
+
+@pytest.fixture
+def other():
+    """Another process of the same user, as the institution's peer may be one."""
+    with subprocess.Popen(["sleep", "600"]) as process:
+        yield process
+        process.kill()
+
+
+@pytest.mark.parametrize("limit", ["CPU", "NOFILE", "AS"])
+def test_an_app_cannot_set_limits_of_other_processes(other, limit):
+    """A limit of one second of processor time would end whatever works."""
+    kind = getattr(resource, f"RLIMIT_{limit}")
+    before = resource.prlimit(other.pid, kind)
+    told = attempt(f"import resource; resource.prlimit({other.pid}, resource.RLIMIT_{limit}, (20, 20))")
+    assert "PermissionError: [Errno 13]" in told
+    assert resource.prlimit(other.pid, kind) == before
+
+
+def test_nor_those_of_the_agent_and_may_set_its_own():
+    assert "PermissionError: [Errno 13]" in attempt("import resource; resource.prlimit(os.getppid(), 7)")
+    told = attempt("import resource; resource.setrlimit(7, (50, 50)); raise ValueError(resource.getrlimit(7))")
+    assert "ValueError: (50, 50)" in told
+
+
+CALLED = """import ctypes
+    libc = ctypes.CDLL(None, use_errno=True)
+    made = {call}
+    if made < 0:
+        raise OSError(ctypes.get_errno(), "refused")
+    {after}"""
+NUMBERS = {"x86_64": (248, 249, 250), "aarch64": (217, 218, 219)}
+
+
+@pytest.mark.parametrize(
+    ("call", "after"),
+    [
+        ("libc.syscall({0}, b'user', b'befl-test', b'row', ctypes.c_size_t(3), -2)", ""),  # of the process alone
+        ("libc.syscall({1}, b'user', b'befl-test', None, 0)", ""),
+        ("libc.syscall({2}, 0, -4, 1)", ""),  # the user's keyring
+        ("libc.shmget(0x5EC2E7, 4096, 0o1600)", "libc.shmctl(made, 0, None)"),
+        ("libc.semget(0x5EC2E7, 1, 0o1600)", "libc.semctl(made, 0, 0)"),
+        ("libc.msgget(0x5EC2E7, 0o1600)", "libc.msgctl(made, 0, None)"),
+        ("libc.mq_open(b'/befl-test', os.O_CREAT | os.O_RDWR, 0o600, None)", "libc.mq_unlink(b'/befl-test')"),
+    ],
+)
+def test_nor_read_keyrings_nor_leave_rows_for_the_next_app(call, after):
+    """Keys of the user and the shared memory of System V are no files: Landlock does not know them."""
+    told = attempt(CALLED.format(call=call.format(*NUMBERS[platform.machine()]), after=after or "pass"))
+    assert "PermissionError: [Errno 13] refused" in told

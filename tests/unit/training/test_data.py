@@ -123,6 +123,27 @@ def test_the_table_has_too_many_cells(tmp_path, monkeypatch):
     assert refusal(write(tmp_path, HEADER + "60,200,m,1\n" * 2)).code == "BEFL-C-102"
 
 
+def test_declared_values_count_though_no_row_has_them(tmp_path, monkeypatch):
+    """Two columns of a short file; a task declares a thousand values of one, and each row has that many features."""
+    values = [f"v{number}" for number in range(1_000)]
+    columns = {"ward": {"type": "category", "values": values}, "age": "number"}
+    spec = read(DataSpec, {"alias": "ward", "label": "ill", "columns": columns})
+    monkeypatch.setattr(data, "MOST_CELLS", 2_000)  # of rows with 1003 features: three
+    assert data.load(write(tmp_path, "ward,age,ill\n" + "v1,50,1\n" * 3), spec).x.shape == (3, 1_003)
+    monkeypatch.setattr(data, "_prepare", None)  # nothing is built
+    with pytest.raises(BeflError, match="as the task declares them 4000 features") as caught:
+        data.load(write(tmp_path, "ward,age,ill\n" + "v1,50,1\n" * 4), spec)
+    assert caught.value.code == "BEFL-C-102"
+
+
+def test_numbers_count_as_cells_do(tmp_path, monkeypatch):
+    """A number has two features, itself and whether it is missing: no less of a file is taken than its cells say."""
+    columns = dict.fromkeys("abcde", "number")
+    spec = read(DataSpec, {"alias": "ward", "label": "ill", "columns": columns})
+    monkeypatch.setattr(data, "MOST_CELLS", 12)
+    assert len(data.load(write(tmp_path, "a,b,c,d,e,ill\n" + "1,2,3,4,5,1\n" * 2), spec).x) == 2
+
+
 @pytest.mark.parametrize("content", [b"PK\x03\x04 a spreadsheet", "age,größe\n".encode("latin-1")])
 def test_the_file_is_not_utf8(tmp_path, content):
     assert refusal(write(tmp_path, content)).code == "BEFL-C-103"

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import threading
+import tracemalloc
 from pathlib import Path
 
 import numpy as np
@@ -405,6 +406,48 @@ def test_torch_is_refused_memory_too():
     error = refusal(make(eats, memory=3_000))
     assert error.code == "BEFL-M-102"
     assert "allocate memory" in error.message
+
+
+FLOODS = """
+import fcntl, json, os, struct
+def flood(name, kind, count):
+    answers = next(fd for fd in range(3, 20) if writes(fd))
+    header = json.dumps({"ok": True, "arrays": [{"name": name, "type": kind, "shape": [count]}]}).encode()
+    os.set_blocking(answers, True)
+    os.write(answers, struct.pack(">IQ", len(header), count) + header)
+    while count:
+        count -= os.write(answers, bytes(min(count, 2**20)))
+    os._exit(0)
+
+def writes(fd):
+    try:
+        return os.readlink(f"/proc/self/fd/{fd}")[:5] == "pipe:" and fcntl.fcntl(fd, fcntl.F_GETFL) & 3 == os.O_WRONLY
+    except OSError:
+        return False
+"""
+
+
+@pytest.mark.parametrize(
+    ("function", "body"),
+    [
+        ("train(model, x, y, settings, problem, seed)", "flood('w', 'uint8', 2**26) if seed == 2 else None"),
+        ("predict(model, x, settings, problem)", "flood('predictions', 'uint8', 2**26)"),
+        ("init(settings, problem, seed)", "flood('w', 'uint8', 2**26)"),
+        ("check(settings, problem)", "flood('w', 'uint8', 2**26)"),
+    ],
+)
+def test_an_app_cannot_make_the_agent_hold_what_it_never_held_itself(function, body):
+    """An app of ten values that is held to 200 MiB and sends 64 MiB, a piece at a time."""
+    with make(f"{FLOODS}\ndef {function}:\n    {body}\n    return model", memory=200) as trainer:
+        tracemalloc.start()
+        try:
+            with pytest.raises(BeflError, match=r"answered what cannot be read \(ValueError\)") as caught:
+                trainer.predict((Tensor("w", (2, 4)),), train_once(trainer)[:8], rows()[0])
+            assert tracemalloc.get_traced_memory()[1] < 2**24
+        finally:
+            tracemalloc.stop()
+        assert caught.value.code == "BEFL-M-105"
+        assert trainer.pid is None
 
 
 def test_an_app_cannot_give_itself_more_memory():

@@ -59,3 +59,12 @@ def described(**changes: object) -> dict:
 def test_what_is_no_frame(data):
     with pytest.raises(ValueError, match=r"."):
         received(data)
+
+
+def test_a_body_has_as_many_bytes_as_were_allowed():
+    data = frame(described(), bytes(8))
+    assert wire.receive(io.BytesIO(data).read, 8)[1]["w"].tolist() == [0, 0]
+    stream = io.BytesIO(data)
+    with pytest.raises(ValueError, match="out of bounds"):
+        wire.receive(stream.read, 7)
+    assert stream.tell() == wire.PREFIX.size  # nothing was read ahead
