@@ -8,9 +8,6 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 
 import pytest
 
@@ -25,6 +22,7 @@ from befl.rules.layout import Tensor
 from befl.rules.version import __version__
 from befl.shim.digest import code_digest
 
+from .down import pid, ready_again, wrong
 from .hospitals import task_toml
 
 BEFL = [sys.executable, "-m", "befl.cli.main"]
@@ -36,37 +34,6 @@ def befl_(*arguments: str, status: int = 0) -> str:
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
-
-
-def wrong(directory: Path, institution: str = "") -> dict[str, list[str]]:
-    """What doctor calls wrong, by check."""
-    found: dict[str, list[str]] = {}
-    for finding in doctor.examine_network(directory, institution):
-        if finding.state != "ok":
-            found.setdefault(finding.check, []).append(finding.found)
-    return found
-
-
-@contextmanager
-def ready_again(consortium) -> Iterator[None]:
-    before = wrong(consortium.directory)
-    try:
-        yield
-    finally:
-        wait.until(
-            lambda: wrong(consortium.directory) == before, timeout=60, interval=0.5, what="the network as it was"
-        )
-
-
-def pid(consortium, name: str) -> int:
-    institution, _, process = name.partition("/")
-    return next(
-        each.pid
-        for one in consortium.status().institutions
-        if one.name == institution
-        for each in one.processes
-        if each.name == process
-    )
 
 
 def test_status_sees_ledgers_certificates_and_code(consortium):
