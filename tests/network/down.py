@@ -6,10 +6,10 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from befl.gateway import wait
 from befl.network import doctor, supervisor
@@ -17,6 +17,8 @@ from befl.network.layout import Layout
 
 if TYPE_CHECKING:
     from .conftest import Consortium
+
+_NO_PROGRAM = 127
 
 
 def wrong(directory: Path, institution: str = "") -> dict[str, list[str]]:
@@ -50,24 +52,17 @@ def pid(consortium: Consortium, name: str) -> int:
 
 
 @contextmanager
-def kept_down(consortium: Consortium, *names: str) -> Iterator[None]:
-    """End processes (``institution/process``) that cannot be started again: their program is gone."""
-    directory = consortium.directory
+def described(consortium: Consortium, change: Callable[[dict[str, Any]], None], *names: str) -> Iterator[None]:
+    """Let processes (``institution/process``) start again as changed descriptions say, and at the end as before."""
     parts = [name.split("/") for name in names]
-    services = [Layout(directory).home(one).services / f"{process}.json" for one, process in parts]
+    services = [Layout(consortium.directory).home(one).services / f"{process}.json" for one, process in parts]
     kept = [path.read_text() for path in services]
-
-    def down() -> bool:
-        states = supervisor.states(directory)
-        return all(not states[name].pid and states[name].exit_status == _NO_PROGRAM for name in names)
-
     try:
         for path, text in zip(services, kept, strict=True):
             content = json.loads(text)
-            content["argv"][0] = str(directory / "no" / path.stem)
+            change(content)
             path.write_text(json.dumps(content))
         os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
-        wait.until(down, timeout=60, what=f"{', '.join(names)} down")
         yield
     finally:
         for path, text in zip(services, kept, strict=True):
@@ -75,7 +70,20 @@ def kept_down(consortium: Consortium, *names: str) -> Iterator[None]:
         os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
 
 
-_NO_PROGRAM = 127
+@contextmanager
+def kept_down(consortium: Consortium, *names: str) -> Iterator[None]:
+    """End processes that cannot be started again: their program is gone."""
+
+    def without_program(service: dict[str, Any]) -> None:
+        service["argv"][0] = str(consortium.directory / "no" / Path(service["argv"][0]).name)
+
+    def down() -> bool:
+        states = supervisor.states(consortium.directory)
+        return all(not states[name].pid and states[name].exit_status == _NO_PROGRAM for name in names)
+
+    with described(consortium, without_program, *names):
+        wait.until(down, timeout=60, what=f"{', '.join(names)} down")
+        yield
 
 
 @contextmanager
