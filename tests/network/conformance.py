@@ -1,7 +1,8 @@
 """A chaincode that runs a script of stub calls, so that one list of scripts can be run on every kind of ledger.
 
-On the session's network it is a second chaincode beside ``befl``, served from this process: each institution's peer
-takes its connection file at install, so that file names this process's server while the package is installed.
+On the session's network it is there twice beside ``befl``, as ``conformance`` and as ``called``, so that one can call
+the other; both are served from this process: each institution's peer takes its connection file at install, so that file
+names this process's server while the package is installed.
 """
 
 from __future__ import annotations
@@ -17,9 +18,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from befl.contracts.stub import KV, Stub
 from befl.gateway import Contract, Gateway, Network, Profile, connect
+from befl.ledger.identities import ATTRIBUTES_OID
 from befl.network import fabric
 from befl.network.institution import Member
 from befl.network.layout import Layout
@@ -29,6 +34,8 @@ from befl.shim.config import ServerConfig
 from befl.shim.server import ChaincodeServer
 
 NAME = "conformance"
+CALLED = "called"
+"""The same chaincode once more, for ``NAME`` to call: a chaincode cannot call itself."""
 
 
 def run(stub: Stub, steps: list[list[Any]]) -> list[Any]:
@@ -80,6 +87,30 @@ def _who(stub: Stub) -> list[str]:
     return [creator.msp_id, creator.certificate.decode().splitlines()[0]]
 
 
+def _certificate(stub: Stub) -> dict[str, Any]:
+    """What a contract can read from the caller's certificate: its names and the attributes that the CA gave."""
+    creator = stub.get_creator()
+    certificate = x509.load_pem_x509_certificate(creator.certificate)
+    extension = certificate.extensions.get_extension_for_oid(ATTRIBUTES_OID).value
+    assert isinstance(extension, x509.UnrecognizedExtension)
+    units = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)]
+    names = [str(each.value) for each in certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    curve = certificate.public_key()
+    assert isinstance(curve, ec.EllipticCurvePublicKey)
+    return {
+        "msp_id": creator.msp_id,
+        "units": units,
+        "names": names,
+        "attributes": json.loads(extension.value)["attrs"],
+        "curve": curve.curve.name,
+    }
+
+
+def _call(stub: Stub, chaincode: str, *arguments: str, channel: str = "") -> list[Any]:
+    answer = stub.invoke_chaincode(chaincode, arguments, channel)
+    return [answer.status, answer.message, _text(answer.payload)]
+
+
 def key(kind: str, *attributes: str) -> str:
     return "\0" + "".join(part + "\0" for part in (kind, *attributes))
 
@@ -107,6 +138,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         [_text(each.value), each.is_delete, len(each.tx_id), each.timestamp > 0]
         for each in stub.get_history_for_key(name)
     ],
+    "changes": lambda stub, name: [[each.tx_id, each.timestamp] for each in stub.get_history_for_key(name)],
     "policy": lambda stub, name: _text(stub.get_state_validation_parameter(name)),
     "set_policy": lambda stub, name, policy: stub.set_state_validation_parameter(name, policy.encode("latin-1")),
     "private_policy": lambda stub, collection, name: _text(
@@ -125,12 +157,14 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     "private_prefix": lambda stub, collection, kind, attributes: _entries(
         stub.get_private_data_by_partial_composite_key(collection, kind, attributes)
     ),
-    "call": lambda stub, chaincode, *arguments: list(stub.invoke_chaincode(chaincode, arguments))[:2],
+    "call": _call,
+    "call_on": lambda stub, channel, chaincode, *arguments: _call(stub, chaincode, *arguments, channel=channel),
     "transient": lambda stub: {name: _text(value) for name, value in sorted(stub.get_transient().items())},
     "event": lambda stub, name, payload: stub.set_event(name, payload.encode("latin-1")),
     "refuse": _refuse,
     "mistake": _mistake,
     "who": _who,
+    "certificate": _certificate,
     "where": lambda stub: [stub.get_channel_id(), stub.get_function_and_parameters()[0]],
     "txid": lambda stub: stub.get_tx_id(),
     "time": lambda stub: stub.get_tx_timestamp(),
@@ -174,40 +208,50 @@ class Deployment:
 
 @pytest.fixture(scope="session")
 def conformance(consortium: Any) -> Iterator[Deployment]:
-    layout = Layout(consortium.directory)
-    kept = parse(layout.topology.read_bytes(), str(layout.topology))
-    topology = dataclasses.replace(kept, chaincode=dataclasses.replace(kept.chaincode, name=NAME))
-    programs = fabric.locate()
-    members = [Served(topology, each, layout, programs, threading.Event()) for each in topology.institutions]
     chaincode = Conformance()
     with contextlib.ExitStack() as stack:
-        package_id = members[0].package("1", "0" * 64)[0]
-        configs, servers = [], []
-        for member in members:
-            tls = member.home.chaincode / "tls"
-            config = ServerConfig(
-                chaincode_id=package_id,
-                address="127.0.0.1:0",
-                certificate=str(tls / "server.crt"),
-                key=str(tls / "server.key"),
-                client_ca=str(tls / "ca.crt"),
-                time_tolerance_s=20,  # less than the peer's own 60, so that both checks can be met
-            )
-            server = ChaincodeServer(chaincode, config)
-            server.start()
-            configs.append(dataclasses.replace(config, address=f"127.0.0.1:{server.port}"))
-            servers.append(server)
-        stack.callback(lambda: [server.stop(1) for server in servers])
-        with ThreadPoolExecutor(len(members)) as pool:
-            list(pool.map(_install, members, servers))
-            list(pool.map(lambda member: member.approve(package_id, "1", 1, consortium.msp_ids), members))
-        peers = {each.address("peer"): layout.public(each.name).tls_ca.read_text() for each in topology.institutions}
-        members[0].commit("1", 1, consortium.msp_ids, peers)
+        servers, configs = _deployed(consortium, NAME, chaincode, stack)
+        _deployed(consortium, CALLED, Conformance(), stack)
         gateways = [
             stack.enter_context(connect(Profile.load(consortium.profile(name)), consortium.user(name)))
             for name in consortium.institutions
         ]
         yield Deployment(consortium.directory, consortium.msp_ids, gateways, servers, configs, chaincode)
+
+
+def _deployed(
+    consortium: Any, name: str, chaincode: Conformance, stack: contextlib.ExitStack
+) -> tuple[list[ChaincodeServer], list[ServerConfig]]:
+    """Serve a chaincode for each institution, install it, and put its definition on the channel."""
+    layout = Layout(consortium.directory)
+    kept = parse(layout.topology.read_bytes(), str(layout.topology))
+    topology = dataclasses.replace(kept, chaincode=dataclasses.replace(kept.chaincode, name=name))
+    programs = fabric.locate()
+    members = [Served(topology, each, layout, programs, threading.Event()) for each in topology.institutions]
+    package_id = members[0].package("1", "0" * 64)[0]
+    configs: list[ServerConfig] = []
+    servers: list[ChaincodeServer] = []
+    for member in members:
+        tls = member.home.chaincode / "tls"
+        config = ServerConfig(
+            chaincode_id=package_id,
+            address="127.0.0.1:0",
+            certificate=str(tls / "server.crt"),
+            key=str(tls / "server.key"),
+            client_ca=str(tls / "ca.crt"),
+            time_tolerance_s=20,  # less than the peer's own 60, so that both checks can be met
+        )
+        server = ChaincodeServer(chaincode, config)
+        server.start()
+        configs.append(dataclasses.replace(config, address=f"127.0.0.1:{server.port}"))
+        servers.append(server)
+    stack.callback(lambda: [server.stop(1) for server in servers])
+    with ThreadPoolExecutor(len(members)) as pool:
+        list(pool.map(_install, members, servers))
+        list(pool.map(lambda member: member.approve(package_id, "1", 1, consortium.msp_ids), members))
+    peers = {each.address("peer"): layout.public(each.name).tls_ca.read_text() for each in topology.institutions}
+    members[0].commit("1", 1, consortium.msp_ids, peers)
+    return servers, configs
 
 
 class Served(Member):

@@ -4,73 +4,180 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from contextlib import contextmanager
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import pytest
 
+from befl.gateway import wait
+from befl.network import supervisor
 from befl.rules.errors import BeflError
 from befl.shim.server import ChaincodeServer
+
+from .conformance import CALLED
+from .down import kept_down, ready_again, standing_still
 
 WRITE = json.dumps([["put", "scenario", "v"]])
 PRIVATE = json.dumps([["put_private", "updates", "scenario", "v"]])
 READ = json.dumps([["where"]])
+CALL = json.dumps([["call", CALLED, "Run", WRITE]])
 
 
 class Row(NamedTuple):
-    down: tuple[int, ...]  # whose chaincode servers; the institutions are 0, 1, 2 and the first one asks
+    down: tuple[str, ...]  # kind of process and whose; the institutions are 0, 1, 2 and the first one asks
     step: str
     script: str
     endorsers: tuple[int, ...]  # named ones; () lets the gateway choose
     answer: str  # "fine", or class and code of the error
 
 
+# rows with the same processes down stand together: these are stopped once for all of them
 TABLE = {
     "all are there": Row((), "submit", WRITE, (), "fine"),
     "all are there, all are named": Row((), "submit", WRITE, (0, 1, 2), "fine"),
+    "all are there, two chaincodes": Row((), "submit", CALL, (), "fine"),
     "two of the others are named": Row((), "submit", WRITE, (1, 2), "fine"),
     "only one is named": Row((), "submit", WRITE, (0,), "CommitError BEFL-G-008"),
     "only one is named, a private key": Row((), "submit", PRIVATE, (2,), "CommitError BEFL-G-008"),
-    "one of the others is down": Row((1,), "submit", WRITE, (), "fine"),
-    "one of the others is down, a private key": Row((2,), "submit", PRIVATE, (), "fine"),
-    "one of the others is down and named": Row((1,), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016"),
-    "the own one is down, others are named": Row((0,), "submit", WRITE, (1, 2), "fine"),
-    "both others are down": Row((1, 2), "submit", WRITE, (), "EndorseError BEFL-G-016"),
-    "a question, both others are down": Row((1, 2), "evaluate", READ, (), "fine"),
-    "a question, the own one is down": Row((0,), "evaluate", READ, (), "EvaluateError BEFL-G-016"),
-    "a question, all are down": Row((0, 1, 2), "evaluate", READ, (), "EvaluateError BEFL-G-016"),
+    "only one is named, two chaincodes": Row((), "submit", CALL, (1,), "CommitError BEFL-G-008"),
+    # chaincode servers
+    "one of the others is down": Row(("chaincode 1",), "submit", WRITE, (), "fine"),
+    "one of the others is down and named": Row(("chaincode 1",), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016"),
+    "one of the others is down, a private key": Row(("chaincode 2",), "submit", PRIVATE, (), "fine"),
+    "the own one is down, others are named": Row(("chaincode 0",), "submit", WRITE, (1, 2), "fine"),
+    "a question, the own one is down": Row(("chaincode 0",), "evaluate", READ, (), "EvaluateError BEFL-G-016"),
+    "both others are down": Row(("chaincode 1", "chaincode 2"), "submit", WRITE, (), "EndorseError BEFL-G-016"),
+    "a question, both others are down": Row(("chaincode 1", "chaincode 2"), "evaluate", READ, (), "fine"),
+    "a question, all are down": Row(
+        ("chaincode 0", "chaincode 1", "chaincode 2"), "evaluate", READ, (), "EvaluateError BEFL-G-016"
+    ),
+    # peers
+    "the peer of another is down": Row(("peer 1",), "submit", WRITE, (), "fine"),
+    "the peer of another is down, a private key": Row(("peer 1",), "submit", PRIVATE, (), "fine"),
+    "the peer of another is down and named": Row(("peer 1",), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016"),
+    "the peer of another is down, and not named": Row(("peer 1",), "submit", WRITE, (0, 2), "fine"),
+    "a question, the peer of another is down": Row(("peer 1",), "evaluate", READ, (), "fine"),
+    "the peers of both others are down": Row(("peer 1", "peer 2"), "submit", WRITE, (), "EndorseError BEFL-G-016"),
+    "a question, the peers of both others are down": Row(("peer 1", "peer 2"), "evaluate", READ, (), "fine"),
+    "the own peer is down": Row(("peer 0",), "submit", WRITE, (), "EndorseError BEFL-G-002"),
+    "the own peer is down, others are named": Row(("peer 0",), "submit", WRITE, (1, 2), "EndorseError BEFL-G-002"),
+    "a question, the own peer is down": Row(("peer 0",), "evaluate", READ, (), "EvaluateError BEFL-G-002"),
+    "the own peer stands still": Row(("peer 0 stands still",), "submit", WRITE, (), "EndorseError BEFL-G-003"),
+    "a question, the own peer stands still": Row(
+        ("peer 0 stands still",), "evaluate", READ, (), "EvaluateError BEFL-G-003"
+    ),
+    # half a minute when it is asked first: then the proposal is too old for the next one, and the client makes another
+    "the peer of another stands still": Row(("peer 1 stands still",), "submit", WRITE, (), "fine"),
+    # orderers
+    "the orderer that leads is down": Row(("orderer leading",), "submit", WRITE, (), "fine"),
+    "a question, the orderer that leads is down": Row(("orderer leading",), "evaluate", READ, (), "fine"),
+    "an orderer that follows is down": Row(("orderer following",), "submit", WRITE, (), "fine"),
+    "the own orderer is down": Row(("orderer 0",), "submit", WRITE, (), "fine"),
+    "the orderer of another stands still": Row(("orderer 1 stands still",), "submit", WRITE, (), "fine"),
+    # the own peer hears of its block when it has given that orderer up, after a minute
+    "the own orderer stands still": Row(("orderer 0 stands still",), "submit", WRITE, (), "fine"),
+    "no majority of orderers": Row(("orderer 1", "orderer 2"), "submit", WRITE, (), "SubmitError BEFL-G-006"),
+    "a question, no majority of orderers": Row(("orderer 1", "orderer 2"), "evaluate", READ, (), "fine"),
+    "an endorsement, no majority of orderers": Row(("orderer 1", "orderer 2"), "endorse", WRITE, (), "fine"),
+    "all orderers are down": Row(
+        ("orderer 0", "orderer 1", "orderer 2"), "submit", WRITE, (), "SubmitError BEFL-G-006"
+    ),
 }
+SLOW = {"the peer of another stands still", "the own orderer stands still"}
+ROWS = [pytest.param(name, marks=[pytest.mark.slow] if name in SLOW else []) for name in TABLE]
 
 
-@contextmanager
-def away(conformance, numbers):
-    for number in numbers:
-        conformance.servers[number].stop(0.5)
-    try:
-        yield
-    finally:
+class Away:
+    """Keeps down what a row wants down, from row to row as long as it is the same."""
+
+    def __init__(self, conformance, consortium) -> None:
+        self._conformance = conformance
+        self._consortium = consortium
+        self._down: tuple[str, ...] = ()
+        self._stack = ExitStack()
+
+    def be(self, down: tuple[str, ...]) -> None:
+        if down == self._down:
+            return
+        self._stack.close()  # returns when all is there again
+        self._down = down
+        if not down:
+            return
+        with ExitStack() as stack:
+            self._answers()
+            stack.callback(self._answers)
+            kinds = {word.split()[0] for word in down}
+            assert len(kinds) == 1
+            if kinds == {"chaincode"}:
+                stack.enter_context(self._servers([int(word.split()[1]) for word in down]))
+            else:
+                stack.enter_context(ready_again(self._consortium))
+                still = down[0].endswith("stands still")
+                stack.enter_context((standing_still if still else kept_down)(self._consortium, *self._names(down)))
+            if len([word for word in down if word.startswith("orderer")]) > 1:
+                wait.until(lambda: not self._consortium.status().led, timeout=60, what="no orderer that leads")
+            self._stack = stack.pop_all()
+
+    def end(self) -> None:
+        self.be(())
+
+    def _names(self, down: tuple[str, ...]) -> list[str]:
+        institutions = self._consortium.institutions
+        leader = wait.until(lambda: self._consortium.status().leader, timeout=60, what="an orderer that leads")
+        follower = next(name for name in institutions if name != leader)
+        by_word = {"leading": leader, "following": follower} | {str(n): name for n, name in enumerate(institutions)}
+        return [f"{by_word[word.split()[1]]}/{word.split()[0]}" for word in down]
+
+    @contextmanager
+    def _servers(self, numbers: list[int]) -> Iterator[None]:
+        servers = self._conformance.servers
         for number in numbers:
-            conformance.servers[number] = ChaincodeServer(conformance.chaincode, conformance.configs[number])
-            conformance.servers[number].start()
-        for number in numbers:
-            conformance.evaluate(["where"], by=number)
+            servers[number].stop(0.5)
+        try:
+            yield
+        finally:
+            for number in numbers:
+                servers[number] = ChaincodeServer(self._conformance.chaincode, self._conformance.configs[number])
+                servers[number].start()
+
+    def _answers(self) -> None:
+        """Each peer answers, each can have a transaction endorsed and ordered, and everything runs."""
+        for number in range(3):
+            self._conformance.evaluate(["where"], by=number)
+            self._conformance.submit(["put", "there", "again"], by=number)
+        states = supervisor.states(self._consortium.directory)
+        assert all(state.pid for state in states.values()), states
 
 
-@pytest.mark.parametrize("name", TABLE)
-def test_scenario(conformance, monkeypatch, name):
+@pytest.fixture(scope="module")
+def away(conformance, consortium) -> Iterator[Away]:
+    kept = Away(conformance, consortium)
+    yield kept
+    kept.end()
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_scenario(conformance, away, monkeypatch, name):
     row = TABLE[name]
+    away.be(row.down)
     gateway = conformance.gateways[0]
     contract = conformance.contract()
-    with away(conformance, row.down), monkeypatch.context() as patched:
-        if row.answer != "fine":
-            patched.setattr(gateway, "deadlines", dataclasses.replace(gateway.deadlines, repeat=0.5))
-        try:
-            if row.step == "evaluate":
-                contract.evaluate("Run", row.script)
-            else:
-                names = [conformance.msp_ids[number] for number in row.endorsers]
-                contract.submit("Run", row.script, transient={"v": b"v"}, endorsing_organizations=names)
-            answer = "fine"
-        except BeflError as error:
-            answer = f"{type(error).__name__} {error.code}"
+    if row.answer != "fine":
+        few = dataclasses.replace(gateway.deadlines, repeat=0.5)
+        if row.answer.endswith("BEFL-G-003"):
+            few = dataclasses.replace(few, evaluate=2, endorse=2)
+        monkeypatch.setattr(gateway, "deadlines", few)
+    named = {"endorsing_organizations": [conformance.msp_ids[number] for number in row.endorsers]}
+    more = {"transient": {"v": b"v"}}
+    try:
+        if row.step == "evaluate":
+            contract.evaluate("Run", row.script)
+        elif row.step == "endorse":
+            contract.endorse("Run", row.script, **more, **named)
+        else:
+            contract.submit("Run", row.script, **more, **named)
+        answer = "fine"
+    except BeflError as error:
+        answer = f"{type(error).__name__} {error.code}"
     assert answer == row.answer

@@ -5,19 +5,19 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import befl.network
-from befl import client
+from befl import client, contracts
 from befl.gateway import Profile, connect, wait
 from befl.network import commands, doctor, observe
+from befl.network.commands import python_environment
 from befl.network.layout import Layout
 from befl.rules import spec as specs
 from befl.rules.errors import BeflError
@@ -25,6 +25,7 @@ from befl.rules.layout import Tensor
 from befl.rules.version import __version__
 from befl.shim.digest import code_digest
 
+from .down import described, kept_down, pid, ready_again, wrong
 from .hospitals import task_toml
 
 BEFL = [sys.executable, "-m", "befl.cli.main"]
@@ -36,37 +37,6 @@ def befl_(*arguments: str, status: int = 0) -> str:
     )
     assert done.returncode == status, done.stdout + done.stderr
     return done.stdout
-
-
-def wrong(directory: Path, institution: str = "") -> dict[str, list[str]]:
-    """What doctor calls wrong, by check."""
-    found: dict[str, list[str]] = {}
-    for finding in doctor.examine_network(directory, institution):
-        if finding.state != "ok":
-            found.setdefault(finding.check, []).append(finding.found)
-    return found
-
-
-@contextmanager
-def ready_again(consortium) -> Iterator[None]:
-    before = wrong(consortium.directory)
-    try:
-        yield
-    finally:
-        wait.until(
-            lambda: wrong(consortium.directory) == before, timeout=60, interval=0.5, what="the network as it was"
-        )
-
-
-def pid(consortium, name: str) -> int:
-    institution, _, process = name.partition("/")
-    return next(
-        each.pid
-        for one in consortium.status().institutions
-        if one.name == institution
-        for each in one.processes
-        if each.name == process
-    )
 
 
 def test_status_sees_ledgers_certificates_and_code(consortium):
@@ -239,22 +209,9 @@ def test_doctor_finds_a_process_that_does_not_answer_and_one_that_died(consortiu
 
 def test_doctor_finds_dead_orderers_a_missing_leader_and_a_missing_program(consortium):
     """Two of three orderers cannot be started: their program is gone."""
-    layout = Layout(consortium.directory)
-    services = [layout.home(name).services / "orderer.json" for name in ("org2", "org3")]
-    kept = [path.read_text() for path in services]
-    with ready_again(consortium):
-        try:
-            for path, text in zip(services, kept, strict=True):
-                content = json.loads(text)
-                content["argv"][0] = str(consortium.directory / "no" / "orderer")
-                path.write_text(json.dumps(content))
-            os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
-            wait.until(lambda: not consortium.status().led, timeout=30, interval=0.3, what="no leader")
-            found = wrong(consortium.directory)
-        finally:
-            for path, text in zip(services, kept, strict=True):
-                path.write_text(text)
-            os.kill(consortium.status().supervisor_pid, signal.SIGHUP)
+    with ready_again(consortium), kept_down(consortium, "org2/orderer", "org3/orderer"):
+        wait.until(lambda: not consortium.status().led, timeout=30, interval=0.3, what="no leader")
+        found = wrong(consortium.directory)
     assert [said.partition(" (")[0] for said in found["processes"]] == ["org2/orderer is dead", "org3/orderer is dead"]
     assert found["Raft leader"] == ["no orderer leads; 1 of the 3 orderers here answer, a majority of all must"]
     assert found["programs"][0] == (
@@ -263,16 +220,37 @@ def test_doctor_finds_dead_orderers_a_missing_leader_and_a_missing_program(conso
     assert befl_("network", "status", "--network", str(consortium.directory))
 
 
-def test_doctor_finds_a_peer_that_is_behind(consortium, monkeypatch):
-    """A height that two of three do not reach."""
-    monkeypatch.setattr(doctor, "_CATCH_UP_S", 0.0)
-    found, eyes = observe.look(consortium.directory)
-    ahead = dataclasses.replace(found.institutions[2], height=found.institutions[2].height + 1)
-    seen = dataclasses.replace(found, institutions=(*found.institutions[:2], ahead))
-    later = doctor._later(eyes, seen)
-    assert [later[name] for name in consortium.institutions] == [one.height for one in seen.institutions]
-    facts = dataclasses.replace(doctor.network(consortium.directory), status=seen, later=later)
-    assert [one.state for one in doctor.check_heights(facts)] == ["problem", "problem"]
+def test_doctor_finds_a_peer_that_is_behind(consortium):
+    """Org3's peer runs and answers, and takes no blocks from the orderers: a setting that Fabric does not warn of."""
+
+    def no_leader(service):
+        service["env"]["CORE_PEER_GOSSIP_ORGLEADER"] = "false"
+
+    def heights() -> list[int]:
+        return [one.height for one in consortium.status().institutions]
+
+    with ready_again(consortium):
+        before = pid(consortium, "org3/peer")
+        with (
+            client.connect(network=consortium.directory, identity="org1") as agent,
+            described(consortium, no_leader, "org3/peer"),
+        ):
+            wait.until(lambda: pid(consortium, "org3/peer") != before, timeout=30, what="org3's peer started again")
+            start = wait.until(lambda: heights()[2], timeout=30, interval=0.3, what="org3's peer answering")
+            blocks = [agent.ledger.announce("", "").block for _ in range(2)]
+            wait.until(
+                lambda: min(heights()[:2]) > blocks[-1], timeout=30, interval=0.3, what="the blocks at the others"
+            )
+            behind = f"the peer of org3 is behind: height {start}, others have {blocks[-1] + 1}"
+            wait.until(  # the peer that was started again is known to the others after some seconds
+                lambda: wrong(consortium.directory) == {"ledger heights": [behind]},
+                timeout=60,
+                interval=0.5,
+                what="doctor finding this alone",
+            )
+            said = befl_("doctor", "--network", str(consortium.directory), "--as", "org3", status=1)
+        wait.until(lambda: heights()[2] > blocks[-1], timeout=60, interval=0.3, what="org3's peer catching up")
+    assert behind in " ".join(said.split())
 
 
 def test_doctor_finds_that_gossip_has_not_formed(consortium):
@@ -371,8 +349,77 @@ def test_doctor_finds_a_wrong_ca(consortium, tmp_path):
     ]
 
 
-def test_doctor_finds_a_server_with_other_code(consortium, monkeypatch):
-    monkeypatch.setattr("befl.shim.digest.code_digest", lambda: "ab" * 32)
-    found = consortium.status()
-    assert found.warnings[0].endswith("this installation of befl has abababababababab")
-    assert len(wrong(consortium.directory)["chaincode"]) == 3
+@pytest.fixture
+def other_code(tmp_path):
+    """Code of the chaincode in which one constant is another, for a process that finds it first; and its digest."""
+    folder = tmp_path / "other" / "befl" / "contracts"
+    shutil.copytree(Path(contracts.__path__[0]), folder, ignore=shutil.ignore_patterns("__pycache__"))
+    changed = folder / "context.py"
+    text = changed.read_text()
+    assert "PAGE_MOST: Final = 100" in text
+    changed.write_text(text.replace("PAGE_MOST: Final = 100", "PAGE_MOST: Final = 99"))
+    found = ":".join([str(tmp_path / "other"), *python_environment().values()])
+    digest = subprocess.run(
+        [sys.executable, "-c", "from befl.shim.digest import code_digest; print(code_digest())"],
+        env={**os.environ, "PYTHONPATH": found},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    ).stdout.strip()
+    assert digest != code_digest()
+
+    def change(service):
+        service["env"]["PYTHONPATH"] = found
+
+    return change, digest
+
+
+def test_doctor_finds_a_server_that_refuses_to_run_other_code(consortium, other_code):
+    """One constant is another than agreed: the server ends at once, and says what is installed."""
+    change, digest = other_code
+    with ready_again(consortium), described(consortium, change, "org3/chaincode"):
+        refused = wait.until(
+            lambda: [
+                said for said in wrong(consortium.directory).get("processes", ()) if "dead (it ended with 2)" in said
+            ],
+            timeout=60,
+            interval=0.5,
+            what="the server's end",
+        )
+        log = befl_("network", "logs", "org3/chaincode", "--lines", "20", "--network", str(consortium.directory))
+    assert refused[0].startswith("org3/chaincode is dead (it ended with 2), restarted ")
+    assert f"BEFL-G-027: the consortium agreed on code {code_digest()[:16]}…, installed here is {digest[:16]}…" in log
+
+
+def test_doctor_finds_a_server_that_runs_other_code(consortium, other_code, tmp_path):
+    """The server is told to run whatever is installed: it serves, and shows what it is."""
+    change, digest = other_code
+
+    def unchecked(service):
+        change(service)
+        config = json.loads(Path(service["argv"][-1]).read_text())
+        assert config.pop("code_digest") == code_digest()
+        service["argv"][-1] = str(tmp_path / "server.json")
+        (tmp_path / "server.json").write_text(json.dumps(config))
+
+    said = (
+        f"wrong chaincode digest: the server of org3 runs {digest[:16]}, the channel agreed on "
+        f"{code_digest()[:16]} (sequence 1)"
+    )
+    with ready_again(consortium), described(consortium, unchecked, "org3/chaincode"):
+        wait.until(
+            lambda: wrong(consortium.directory) == {"chaincode": [said]},
+            timeout=60,
+            interval=0.5,
+            what="doctor finding this alone",
+        )
+        warnings = consortium.status().warnings
+        with connect(Profile.load(consortium.profile("org3")), consortium.user("org3")) as gateway:
+            contract = gateway.network("befl").contract("befl")
+            with pytest.raises(BeflError, match="from 1 to 99"):  # it is really the other code that answers
+                contract.evaluate("TaskContract:List", "100", "")
+    assert warnings == (
+        f"org3: its chaincode server runs code {digest[:16]}, the channel agreed on {code_digest()[:16]}",
+        f"org3: its chaincode server runs code {digest[:16]}, this installation of befl has {code_digest()[:16]}",
+    )

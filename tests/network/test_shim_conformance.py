@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
+import re
+import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import pytest
 from fabric_protos.common import policies_pb2
 from fabric_protos.msp import msp_principal_pb2
 
+from befl.gateway import Profile, connect
 from befl.ledger.identities import make_creator
 from befl.ledger.memory import MemoryLedger
+from befl.network import identities
+from befl.network.consortium import acting
 from befl.rules.errors import BeflError
 
-from .conformance import Conformance, key
+from .conformance import CALLED, NAME, Conformance, key
 
 VALUE = bytes(range(256))
 
@@ -33,6 +40,11 @@ def one_of(*msp_ids: str) -> str:
     rule = policies_pb2.SignaturePolicy(n_out_of=policies_pb2.SignaturePolicy.NOutOf(n=1, rules=signers))
     envelope = policies_pb2.SignaturePolicyEnvelope(version=0, rule=rule, identities=identities)
     return envelope.SerializeToString().decode("latin-1")
+
+
+def call(*steps: list[Any]) -> list[Any]:
+    """The step that has the other chaincode run a script."""
+    return ["call", CALLED, "Run", json.dumps(steps)]
 
 
 POLICY = one_of("Org1MSP", "Org2MSP")
@@ -189,6 +201,55 @@ SCRIPTS: dict[str, tuple[list[Steps], Steps]] = {
         [["batch"], ["put", "k", "v"], ["put_private", "nowhere", "k", "bytes"], ["end_batch"]],
     ),
     "refused: an empty value in a batch": ([], [["batch"], ["put", "k", ""]]),
+    "another chaincode's state": (
+        [[["put", "c1", "own"], call(["put", "c1", "of the other"])]],
+        [call(["get", "c1"], ["get_many", ["c1", "c0"]]), ["get", "c1"]],
+    ),
+    "another chaincode's range, left early": (
+        [[call(["fill", "cr", [], 130])]],
+        [call(["range", "cr", [], 101]), call(["range", "cr", []]), ["range", "cr", []]],
+    ),
+    "another chaincode's private data": (
+        [[call(["put_private", "updates", "cp", "bytes"])]],
+        [call(["get_private", "updates", "cp"], ["hash_private", "updates", "cp"]), ["hash_private", "updates", "cp"]],
+    ),
+    "another chaincode's history": (
+        [[call(["put", "ch", "1"])], [call(["delete", "ch"])]],
+        [call(["history", "ch"]), ["history", "ch"]],
+    ),
+    "a called chaincode sees neither its own writes nor the caller's": (
+        [],
+        [["put", "c2", "x"], call(["put", "c2", "y"], ["get", "c2"]), call(["get", "c2"]), ["get", "c2"]],
+    ),
+    "a called chaincode has the proposal's transient data and a function of its own": (
+        [],
+        [call(["transient"], ["where"]), ["where"]],
+    ),
+    "a called chaincode called by its channel": ([], [["call_on", "befl", CALLED, "Run", "[]"]]),
+    "a called chaincode's batch that is left open": ([[call(["batch"], ["put", "c3", "5"])]], [call(["get", "c3"])]),
+    "a batch of the caller's around a call": (
+        [[["batch"], ["put", "c4", "1"], call(["put", "c4", "2"]), ["put", "c4", "3"]]],
+        [["get", "c4"], call(["get", "c4"])],
+    ),
+    "a called chaincode refuses, and the caller goes on": (
+        [[["put", "c5", "before"], call(["refuse", "BEFL-G-013", "said so", "Do another."]), ["put", "c6", "after"]]],
+        [["get_many", ["c5", "c6"]], call(["refuse", "BEFL-G-013", "said so", "Do another."])],
+    ),
+    "what a called chaincode wrote before it refused is written": (
+        [[call(["put", "c7", "v"], ["refuse", "BEFL-G-013", "said so", ""])]],
+        [call(["get", "c7"])],
+    ),
+    "a called chaincode's page": ([], [call(["page", "cr", [], 2, ""]), ["page", "r", [], 1, ""]]),
+    "refused in the called chaincode: a page after the caller wrote": (
+        [],
+        [["put", "k", "v"], call(["page", "cr", [], 2, ""])],
+    ),
+    "refused: a page after the called chaincode wrote": ([], [call(["put", "k", "v"]), ["page", "r", [], 1, ""]]),
+    "refused: a write after the called chaincode's page": ([], [call(["page", "cr", [], 2, ""]), ["put", "k", "v"]]),
+    "refused: a private range after the called chaincode wrote": (
+        [],
+        [call(["put", "k", "v"]), ["private_range", "models", "a", "b"]],
+    ),
     "refused: no such chaincode": ([], [["call", "nothing", "F"]]),
     "transient data": ([], [["transient"]]),
     "where": ([], [["where"]]),
@@ -206,42 +267,79 @@ SCRIPTS: dict[str, tuple[list[Steps], Steps]] = {
     "refused: no such collection, write": ([], [["put_private", "nowhere", "k", "bytes"]]),
     "refused: by the contract": ([], [["refuse", "BEFL-G-013", "said so", "Do another thing."]]),
 }
-TRANSIENT = {"bytes": VALUE, "more": b"\x00"}
+TRANSIENT = {"bytes": VALUE, "more": b"\x00", "empty": b"", "Größe/1": b"a name with more than letters"}
 
 Outcome = Callable[[str], Any]
 
 
-def outcome(evaluate: Callable[[Steps], Any], submit: Callable[[Steps], Any], name: str) -> Any:
+@dataclass(frozen=True)
+class Side:
+    """One of the two: how it runs a script, and the events that a script has when it is submitted."""
+
+    evaluate: Callable[..., Any]
+    submit: Callable[..., tuple[Any, str]]
+    """Returns the result and the transaction's id."""
+    events: Callable[[Steps], list[tuple[str, bytes]]]
+
+
+def outcome(side: Side, name: str) -> Any:
     before, steps = SCRIPTS[name]
     for each in before:
-        submit(each)
+        side.submit(each, transient=TRANSIENT)
     try:
-        return evaluate(steps)
+        return side.evaluate(steps, transient=TRANSIENT)
     except BeflError as error:
         return (error.code, error.message, error.hint)
 
 
 @pytest.fixture(scope="module")
-def memory() -> Outcome:
-    ledger = MemoryLedger(Conformance())
+def memory_side() -> Side:
+    ledger = MemoryLedger(Conformance(), others={CALLED: Conformance()})
     caller = make_creator("Org1MSP", "trainer")
 
-    def evaluate(steps: Steps) -> Any:
-        return json.loads(ledger.evaluate(caller, "Run", json.dumps(steps), transient=TRANSIENT))
+    def evaluate(steps: Steps, **more: Any) -> Any:
+        return json.loads(ledger.evaluate(caller, "Run", json.dumps(steps), **more))
 
-    def submit(steps: Steps) -> Any:
-        return ledger.submit(caller, "Run", json.dumps(steps), transient=TRANSIENT)
+    def submit(steps: Steps, **more: Any) -> tuple[Any, str]:
+        done = ledger.submit(caller, "Run", json.dumps(steps), **more)
+        return json.loads(done.result), done.txid
 
-    return lambda name: outcome(evaluate, submit, name)
+    def events(steps: Steps) -> list[tuple[str, bytes]]:
+        _, txid = submit(steps)
+        return [(event.name, event.payload) for event in ledger.events() if event.txid == txid]
+
+    return Side(evaluate, submit, events)
 
 
 @pytest.fixture(scope="module")
-def real(conformance) -> Outcome:
-    return lambda name: outcome(
-        lambda steps: conformance.evaluate(*steps, transient=TRANSIENT),
-        lambda steps: conformance.submit(*steps, transient=TRANSIENT),
-        name,
-    )
+def real_side(conformance) -> Side:
+    def evaluate(steps: Steps, **more: Any) -> Any:
+        return conformance.evaluate(*steps, **more)
+
+    def submit(steps: Steps, **more: Any) -> tuple[Any, str]:
+        done = conformance.contract().submit("Run", json.dumps(steps), **more)
+        return json.loads(done.result), done.txid
+
+    def events(steps: Steps) -> list[tuple[str, bytes]]:
+        """Up to a transaction that comes after, so that no event is waited for which there is not."""
+        with conformance.network().chaincode_events(NAME) as stream:
+            _, txid = submit(steps)
+            _, after = submit([["event", "after", ""]])
+            found = list(itertools.takewhile(lambda event: event.txid != after, stream))
+        assert all(event.txid == txid for event in found)
+        return [(event.name, event.payload) for event in found]
+
+    return Side(evaluate, submit, events)
+
+
+@pytest.fixture(scope="module")
+def memory(memory_side) -> Outcome:
+    return lambda name: outcome(memory_side, name)
+
+
+@pytest.fixture(scope="module")
+def real(real_side) -> Outcome:
+    return lambda name: outcome(real_side, name)
 
 
 @pytest.mark.parametrize("name", SCRIPTS)
@@ -265,3 +363,101 @@ def test_results_are_what_they_should_be(real):
     assert real("private data") == [VALUE.decode("latin-1"), hashlib.sha256(VALUE).hexdigest(), ""]
     assert real("a private read does not see the transaction's own write") == [None, ""]
     assert real("refused: by the contract") == ("BEFL-G-013", "said so", "Do another thing.")
+    assert real("transient data") == [{name: value.decode("latin-1") for name, value in TRANSIENT.items()}]
+    other, own = real("another chaincode's state")
+    assert (other[:2], json.loads(other[2]), own) == ([200, ""], ["of the other", ["of the other", ""]], "own")
+    assert real("a called chaincode refuses, and the caller goes on") == [
+        ["before", "after"],
+        [500, "BEFL-G-013: said so\nDo another.", ""],
+    ]
+    assert real("refused: a page after the called chaincode wrote")[0] == "BEFL-G-012"
+
+
+# --- the transaction: its event, its transient data, who made it, its id and time ----------------------------------
+
+EVENTS: dict[str, tuple[Steps, list[tuple[str, bytes]]]] = {
+    "no event": ([["put", "e", "1"]], []),
+    "an event": ([["event", "it happened", "\x00\xffpayload"]], [("it happened", b"\x00\xffpayload")]),
+    "an event without a payload": ([["event", "e", ""]], [("e", b"")]),
+    "the last event counts": ([["event", "first", "1"], ["put", "e", "2"], ["event", "last", "2"]], [("last", b"2")]),
+    "a called chaincode's event is not the transaction's": ([call(["event", "inner", "1"])], []),
+    "a called chaincode's event does not take the place of the caller's": (
+        [["event", "outer", "1"], call(["event", "inner", "2"])],
+        [("outer", b"1")],
+    ),
+}
+
+
+@pytest.fixture(params=["real", "memory"])
+def side(request) -> Side:
+    found: Side = request.getfixturevalue(f"{request.param}_side")
+    return found
+
+
+@pytest.mark.parametrize("name", EVENTS)
+def test_the_event_of_a_transaction(side, name):
+    steps, expected = EVENTS[name]
+    assert side.events(steps) == expected
+
+
+def test_without_transient_data_there_is_none(side):
+    steps = [["transient"], call(["transient"])]
+    assert side.evaluate(steps) == [{}, [200, "", "[{}]"]]
+    assert side.evaluate([["transient"]], transient={}) == [{}]
+
+
+def test_id_and_time_are_one_for_the_whole_transaction_and_the_ones_that_were_submitted(side):
+    before = int(time.time() * 1000)
+    steps = [["txid"], ["time"], call(["txid"], ["time"]), ["txid"], ["time"]]
+    first, first_id = side.submit(steps)
+    second, second_id = side.submit(steps)
+    for [txid, stamp, [status, _, inner], *again], submitted in ((first, first_id), (second, second_id)):
+        assert re.fullmatch("[0-9a-f]{64}", txid)
+        assert txid == submitted
+        assert isinstance(stamp, int)
+        assert before <= stamp <= int(time.time() * 1000)
+        assert status == 200
+        assert json.loads(inner) == again == [txid, stamp]
+    assert first_id != second_id
+    assert first[1] <= second[1]
+
+
+def test_a_chaincode_that_waits_for_an_answer_cannot_be_called(side):
+    steps, txid = side.submit([["txid"], call(["call", CALLED, "Run", "[]"]), ["put", "went", "on"]])
+    said = f"INVOKE_CHAINCODE failed: transaction ID: {txid}: execute failed: error sending: txid: {txid}(befl) exists"
+    assert steps == [txid, [500, f"BEFL-G-015: {said}\nThe peer's log says more.", ""], None]
+
+
+def test_the_time_of_a_key_in_its_history_is_that_of_its_transaction(side):
+    [stamp, _], txid = side.submit([["time"], ["put", "timed", "v"]])
+    assert side.evaluate([["changes", "timed"]])[0][0] == [txid, stamp]
+
+
+@pytest.mark.parametrize(
+    ("institution", "user", "unit", "role"),
+    [
+        ("org1", "agent", "client", "trainer"),
+        ("org2", "agent", "client", "trainer"),
+        ("org3", "issuer", "client", "issuer"),
+        ("org2", "admin", "admin", "operator"),
+        ("org1", "enrolled-later", "client", "trainer|auditor"),
+    ],
+)
+def test_creator_and_certificate_attributes(consortium, conformance, institution, user, unit, role):
+    """A contract reads the same from a certificate of Fabric CA as from one of the ledger in memory."""
+    if user == "enrolled-later":
+        with acting(consortium.directory, institution) as member:
+            identities.enroll(member, user, role.split("|"))
+    msp_id = conformance.msp_ids[consortium.institutions.index(institution)]
+    steps = json.dumps([["certificate"], ["who"], call(["certificate"])])
+    with connect(Profile.load(consortium.profile(institution)), consortium.user(institution, user)) as gateway:
+        real, who, [status, _, called] = json.loads(gateway.network("befl").contract(NAME).evaluate("Run", steps))
+    ledger = MemoryLedger(Conformance())
+    memory = json.loads(ledger.evaluate(make_creator(msp_id, role, ou=unit, name=user), "Run", '[["certificate"]]'))
+    if user != "enrolled-later":  # Fabric CA adds its own attributes when one registers, not to those in its settings
+        assert real["attributes"] == {"befl.role": role}
+        real["attributes"] |= {"hf.Affiliation": "", "hf.EnrollmentID": user, "hf.Type": unit}
+    assert [real] == memory
+    assert who == [msp_id, "-----BEGIN CERTIFICATE-----"]
+    # the caller of the called chaincode is who submitted, not the chaincode
+    assert (status, json.loads(called)[0]["names"], json.loads(called)[0]["msp_id"]) == (200, [user], msp_id)

@@ -8,12 +8,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 
-from befl.gateway import CommitError, Gateway, Identity, Profile, open_channel
+from befl.gateway import CommitError, Gateway, Identity, Profile, connect, open_channel
 from befl.network import commands, fabric, files
 from befl.network.layout import Layout
 from befl.network.topology import parse
 
-from .conformance import NAME
+from .conformance import CALLED, NAME
 from .test_shim_conformance import one_of
 
 
@@ -40,11 +40,36 @@ def test_a_private_keys_own_policy_holds(conformance):
     contract.submit("Run", json.dumps(write), endorsing_organizations=[first], **more)
 
 
-def test_another_chaincode_answers_and_refuses(conformance):
-    [[status, message]] = conformance.evaluate(["call", "befl", "TaskContract:Get", "no such task"])
+def test_befls_own_chaincode_answers_another_one(consortium, conformance):
+    """What befl's records say, read through the conformance chaincode, is what befl's chaincode answers itself."""
+    with connect(Profile.load(consortium.profile("org1")), consortium.user("org1")) as gateway:
+        befl = gateway.network("befl").contract("befl")
+        for question in (
+            ("MemberContract:Get", "Org2MSP"),
+            ("MemberContract:List", "10", ""),
+            ("ParameterContract:Get",),
+        ):
+            answer = befl.evaluate(*question).decode()
+            assert conformance.evaluate(["call", "befl", *question]) == [[200, "", answer]]
+    [[_, _, members]] = conformance.evaluate(["call", "befl", "MemberContract:List", "10", ""])
+    assert {one["msp_id"] for one in json.loads(members)["records"]} == set(conformance.msp_ids)
+
+
+def test_what_was_read_through_another_chaincode_is_checked_at_commit(conformance):
+    """Its state is read as the caller's own is: somebody who writes it first makes the transaction invalid."""
+    write = ["call", CALLED, "Run", json.dumps([["put", "first", "1"]])]
+    read = ["call", CALLED, "Run", json.dumps([["get", "first"]])]
+    late = conformance.contract().endorse("Run", json.dumps([read, ["put", "seen", "v"]]))
+    conformance.submit(write)
+    assert late.submit().status().validation_code == "MVCC_READ_CONFLICT"
+    assert conformance.evaluate(["get", "seen"], read) == ["", [200, "", '["1"]']]
+
+
+def test_another_chaincode_refuses(conformance):
+    [[status, message, _]] = conformance.evaluate(["call", "befl", "TaskContract:Get", "no such task"])
     assert status == 500
     assert message.startswith("BEFL-T-")
-    [[status, message]] = conformance.evaluate(["call", "befl", "Nothing:Here"])
+    [[status, message, _]] = conformance.evaluate(["call", "befl", "Nothing:Here"])
     assert (status, message[:11]) == (500, "BEFL-T-008:")
 
 

@@ -58,6 +58,8 @@ _AGAIN: Final[dict[type[GatewayError], frozenset[str]]] = {
     CommitStatusError: frozenset({"BEFL-G-002", "BEFL-G-003", "BEFL-G-007"}),
 }
 _ASK: Final = 5.0
+_AGED: Final = 5.0
+"""A proposal that took longer has grown old on the way: the gateway waits 30 s for a peer that stands still."""
 _FIRST_PAUSE: Final = 0.05
 _LONGEST_PAUSE: Final = 1.0
 _TLS: Final = ("CERTIFICATE_VERIFY_FAILED", "Cannot check peer", "alert")
@@ -221,19 +223,21 @@ class Gateway:
         pause = _FIRST_PAUSE
         last: GatewayError | None = None
         while True:
+            began = time.monotonic()
             try:
-                return attempt(max(0.001, end - time.monotonic()))
+                return attempt(max(0.001, end - began))
             except kind as error:
                 # The own deadline says less than what the peer said before it.
                 told = last if last is not None and error.code == "BEFL-G-003" else error
-                if enough - time.monotonic() <= pause or not self._again(kind, error):
+                if enough - time.monotonic() <= pause or not self._again(kind, error, time.monotonic() - began):
                     raise told from None
                 last = told
             wait.pause(pause * (0.5 + random.random() / 2))  # noqa: S311  # spreads callers; no secret
             pause = min(2 * pause, _LONGEST_PAUSE)
 
-    def _again(self, kind: type[GatewayError], error: GatewayError) -> bool:
-        if self._closed.is_set() or error.code not in _AGAIN[kind]:
+    def _again(self, kind: type[GatewayError], error: GatewayError, took: float) -> bool:
+        aged = error.code == "BEFL-G-011" and took > _AGED  # nobody's clock is wrong: a new proposal has a new time
+        if self._closed.is_set() or not (aged or error.code in _AGAIN[kind]):
             return False
         return not (error.grpc_status == "UNAVAILABLE" and any(word in error.message for word in _TLS))
 

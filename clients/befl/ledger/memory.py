@@ -12,7 +12,8 @@ tell the difference:
   read.
 
 There are no endorsement policies here and no time tolerance: those are the network's and the shim's. A key's own
-policy is kept and stands in the write set, and nobody enforces it. There is one chaincode: to call another is refused.
+policy is kept and stands in the write set, and nobody enforces it. Clients call one chaincode; it can call those that
+are named beside it, each with a state of its own.
 """
 
 from __future__ import annotations
@@ -35,6 +36,8 @@ from befl.rules import canonical
 from befl.rules.errors import BeflError
 
 _BATCH: Final = 100
+_OK: Final = 200
+_REFUSED: Final = 500
 
 
 class ValidationCode(enum.Enum):
@@ -92,6 +95,8 @@ class Endorsed:
         What it wants to change, private values included.
     event : tuple of (str, bytes) or None
         Name and payload of its event.
+    called : mapping of str to (ReadSet, WriteSet)
+        What other chaincodes saw and want to change that it called, by name.
     """
 
     txid: str
@@ -103,6 +108,7 @@ class Endorsed:
     reads: ReadSet
     writes: WriteSet
     event: tuple[str, bytes] | None
+    called: Mapping[str, tuple[ReadSet, WriteSet]] = field(default_factory=dict)
 
     @property
     def read_set(self) -> bytes:
@@ -221,6 +227,10 @@ class _State:
         return tuple((key, self.values[key][1]) for key in keys)
 
 
+_Touched = tuple[str | None, str]
+"""Collection (None for the public state) and key (hashed, if private)."""
+
+
 class _Committed:
     """What is committed: the public state, the private values, and what validation sees of them."""
 
@@ -243,6 +253,57 @@ class _Committed:
             return False
         return (collection, key) in self.missing or self.private[collection].version(key) != version
 
+    def check(self, reads: ReadSet, touched: set[_Touched]) -> ValidationCode:
+        """Say whether what was read still stands, ``touched`` being what changed earlier in the block."""
+        for key, version in reads.public.items():
+            if (None, key) in touched or self.public.version(key) != version:
+                return ValidationCode.MVCC_READ_CONFLICT
+        for entry in reads.ranges:
+            keys = self.public.range(entry.start, entry.end, include_end=not entry.exhausted)
+            if self.public.read(keys) != entry.reads:
+                return ValidationCode.PHANTOM_READ_CONFLICT
+        for collection, keys_read in reads.private.items():
+            for hashed, version in keys_read.items():
+                if (collection, hashed) in touched or self.hashed[collection].version(hashed) != version:
+                    return ValidationCode.MVCC_READ_CONFLICT
+        return ValidationCode.VALID
+
+    def apply(self, writes: WriteSet, version: Version, txid: str, timestamp: int) -> set[_Touched]:
+        """Write, and return what was touched: collection (None for the public state) and key (hashed, if private)."""
+        touched: set[_Touched] = set()
+        for key, value in writes.public.items():
+            self.public.write(key, value, version)
+            touched.add((None, key))
+            change = KeyModification(txid, value or b"", timestamp, value is None)
+            self.history.setdefault(key, []).append(change)
+        for key, policy in writes.metadata.items():
+            if self.public.give_policy(key, policy, version):
+                touched.add((None, key))
+        return touched | self._apply_private(writes, version)
+
+    def _apply_private(self, writes: WriteSet, version: Version) -> set[_Touched]:
+        touched: set[_Touched] = set()
+        for collection, hashes in writes.hashed.items():
+            for hashed, found in hashes.items():
+                if found is None:  # what was deleted is no more, though only its hash says so
+                    private = self.private[collection]
+                    for key in [key for key in private.keys if digest(key) == hashed]:
+                        private.write(key, None, version)
+                self.hashed[collection].write(hashed, None if found is None else bytes.fromhex(found), version)
+                touched.add((collection, hashed))
+        for collection, entries in writes.private.items():
+            for key, value in entries.items():
+                hashed, found_value = digest(key), None if value is None else hashlib.sha256(value).digest()
+                self.private[collection].write(key, value, version)
+                self.hashed[collection].write(hashed, found_value, version)
+                touched.add((collection, hashed))
+        for collection, policies in writes.private_metadata.items():
+            for key, policy in policies.items():
+                if self.hashed[collection].give_policy(digest(key), policy, version):
+                    self.private[collection].give_policy(key, policy, version)
+                    touched.add((collection, digest(key)))
+        return touched
+
 
 class MemoryLedger:
     """A channel in memory that runs one chaincode.
@@ -257,6 +318,8 @@ class MemoryLedger:
         The private data collections of the chaincode definition.
     clock : callable, optional
         Milliseconds since 1970-01-01 UTC, for proposals that name no time; the machine's clock unless given.
+    others : mapping of str to Chaincode, optional
+        Other chaincodes of the channel, which the one that runs can call by these names.
 
     Notes
     -----
@@ -271,13 +334,16 @@ class MemoryLedger:
         channel: str = "befl",
         collections: Sequence[str] = ("updates", "models"),
         clock: Callable[[], int] | None = None,
+        others: Mapping[str, Chaincode] | None = None,
     ) -> None:
         self._chaincode = chaincode
+        self._others = dict(others or {})
         self._channel = channel
         self._clock = clock or (lambda: time.time_ns() // 1_000_000)
         self._lock = threading.RLock()
         self._calls = {"evaluate": 0, "endorse": 0}
         self._committed = _Committed(collections)
+        self._spaces = {"": self._committed} | {name: _Committed(collections) for name in self._others}
         self._txids: set[str] = set()
         self._blocks: list[Block] = []
 
@@ -359,13 +425,16 @@ class MemoryLedger:
         with self._lock:
             number = len(self._blocks) + 1
             # Fabric: whatever an earlier transaction of the block touched is in conflict, even when nothing changed
-            touched: set[tuple[str | None, str]] = set()
+            touched: dict[str, set[_Touched]] = {name: set() for name in self._spaces}
             transactions = []
             for index, envelope in enumerate(envelopes):
                 code = self._validate(envelope, touched)
                 self._txids.add(envelope.txid)
                 if code is ValidationCode.VALID:
-                    touched |= self._apply(envelope.writes, Version(number, index), envelope.txid, envelope.timestamp)
+                    version = Version(number, index)
+                    for name, (_, writes) in _by_chaincode(envelope):
+                        space = self._spaces[name]
+                        touched[name] |= space.apply(writes, version, envelope.txid, envelope.timestamp)
                 transactions.append(
                     Transaction(
                         envelope.txid,
@@ -437,7 +506,7 @@ class MemoryLedger:
         with self._lock:
             for collection in writes.private | writes.hashed | writes.private_metadata:
                 self._committed.collection(collection)
-            self._apply(writes, version, txid, timestamp)
+            self._committed.apply(writes, version, txid, timestamp)
 
     def events(self, since_block: int = 0) -> list[Event]:
         """Return the events of valid transactions, in order, from block ``since_block`` on."""
@@ -479,6 +548,7 @@ class MemoryLedger:
                 txid = hashlib.sha256(canonical.dumps(seed)).hexdigest()
             elif txid in self._txids:
                 raise _duplicate(txid)
+            simulation = _Simulation()
             stub = _MemoryStub(
                 self._committed,
                 self._channel,
@@ -488,6 +558,8 @@ class MemoryLedger:
                 args,
                 transient or {},
                 self._clock() if timestamp is None else timestamp,
+                self._call,
+                simulation,
             )
             result = self._chaincode.invoke(stub)
             stub.finish_write_batch()
@@ -502,61 +574,47 @@ class MemoryLedger:
                 stub.reads,
                 stub.writes,
                 stub.event,
+                {name: sets for name, sets in simulation.sets.items() if name},
             )
 
-    def _validate(self, envelope: Endorsed, touched: set[tuple[str | None, str]]) -> ValidationCode:
+    def _call(self, caller: _MemoryStub, name: str, args: list[str]) -> Response:
+        """Run another chaincode in a transaction; what it wrote before it refused stays written, as on a peer."""
+        chaincode = self._others.get(name)
+        if chaincode is None:
+            raise refusals.unknown_chaincode(name)
+        stub = caller.calling(name, self._spaces[name], args)  # refuses one that waits for an answer already
+        try:
+            result = chaincode.invoke(stub)
+            stub.finish_write_batch()
+        except BeflError as error:
+            return Response(_REFUSED, str(error), b"")
+        finally:
+            stub.end_call()
+        return Response(_OK, "", result)
+
+    def _validate(self, envelope: Endorsed, touched: Mapping[str, set[_Touched]]) -> ValidationCode:
         if envelope.txid in self._txids:
             return ValidationCode.DUPLICATE_TXID
-        for key, version in envelope.reads.public.items():
-            if (None, key) in touched or self._committed.public.version(key) != version:
-                return ValidationCode.MVCC_READ_CONFLICT
-        for entry in envelope.reads.ranges:
-            keys = self._committed.public.range(entry.start, entry.end, include_end=not entry.exhausted)
-            if self._committed.public.read(keys) != entry.reads:
-                return ValidationCode.PHANTOM_READ_CONFLICT
-        for collection, keys_read in envelope.reads.private.items():
-            for hashed, version in keys_read.items():
-                if (collection, hashed) in touched or self._committed.hashed[collection].version(hashed) != version:
-                    return ValidationCode.MVCC_READ_CONFLICT
-        return ValidationCode.VALID
+        found = (self._spaces[name].check(reads, touched[name]) for name, (reads, _) in _by_chaincode(envelope))
+        return next((code for code in found if code is not ValidationCode.VALID), ValidationCode.VALID)
 
-    def _apply(self, writes: WriteSet, version: Version, txid: str, timestamp: int) -> set[tuple[str | None, str]]:
-        """Write, and return what was touched: collection (None for the public state) and key (hashed, if private)."""
-        committed = self._committed
-        touched: set[tuple[str | None, str]] = set()
-        for key, value in writes.public.items():
-            committed.public.write(key, value, version)
-            touched.add((None, key))
-            change = KeyModification(txid, value or b"", timestamp, value is None)
-            committed.history.setdefault(key, []).append(change)
-        for key, policy in writes.metadata.items():
-            if committed.public.give_policy(key, policy, version):
-                touched.add((None, key))
-        return touched | self._apply_private(writes, version)
 
-    def _apply_private(self, writes: WriteSet, version: Version) -> set[tuple[str | None, str]]:
-        committed = self._committed
-        touched: set[tuple[str | None, str]] = set()
-        for collection, hashes in writes.hashed.items():
-            for hashed, found in hashes.items():
-                if found is None:  # what was deleted is no more, though only its hash says so
-                    private = committed.private[collection]
-                    for key in [key for key in private.keys if digest(key) == hashed]:
-                        private.write(key, None, version)
-                committed.hashed[collection].write(hashed, None if found is None else bytes.fromhex(found), version)
-                touched.add((collection, hashed))
-        for collection, entries in writes.private.items():
-            for key, value in entries.items():
-                hashed, found_value = digest(key), None if value is None else hashlib.sha256(value).digest()
-                committed.private[collection].write(key, value, version)
-                committed.hashed[collection].write(hashed, found_value, version)
-                touched.add((collection, hashed))
-        for collection, policies in writes.private_metadata.items():
-            for key, policy in policies.items():
-                if committed.hashed[collection].give_policy(digest(key), policy, version):
-                    committed.private[collection].give_policy(key, policy, version)
-                    touched.add((collection, digest(key)))
-        return touched
+def _by_chaincode(envelope: Endorsed) -> list[tuple[str, tuple[ReadSet, WriteSet]]]:
+    """Return what a transaction read and wants to write, its own chaincode (named "") first."""
+    return [("", (envelope.reads, envelope.writes)), *sorted(envelope.called.items(), key=lambda entry: entry[0])]
+
+
+@dataclass(slots=True)
+class _Simulation:
+    """What the chaincodes of one transaction share: a peer keeps one simulator for all of them."""
+
+    sets: dict[str, tuple[ReadSet, WriteSet]] = field(default_factory=dict)
+    running: list[str] = field(default_factory=list)
+    paged: bool = False
+    private_range: bool = False
+
+    def has_written(self) -> bool:
+        return any(writes for _, writes in self.sets.values())
 
 
 class _MemoryStub:
@@ -572,6 +630,9 @@ class _MemoryStub:
         args: Sequence[str],
         transient: Mapping[str, bytes],
         timestamp: int,
+        call: Callable[[_MemoryStub, str, list[str]], Response],
+        simulation: _Simulation,
+        name: str = "",
     ) -> None:
         self._committed = committed
         self._channel = channel
@@ -581,13 +642,42 @@ class _MemoryStub:
         self._args = args
         self._transient = dict(transient)
         self._timestamp = timestamp
-        self._paged = False
-        self._private_range = False
+        self._call = call
+        self._simulation = simulation
         self._batch: list[Callable[[], None]] | None = None
         self._ranges: list[_Range] = []
-        self.reads = ReadSet()
-        self.writes = WriteSet()
+        self.reads, self.writes = simulation.sets.setdefault(name, (ReadSet(), WriteSet()))
         self.event: tuple[str, bytes] | None = None
+
+    def calling(self, name: str, committed: _Committed, args: list[str]) -> _MemoryStub:
+        """Return the stub of another chaincode that is called: the same proposal, a state and arguments of its own."""
+        if name in self._simulation.running:  # in the peer's words: it has the transaction in hand once a chaincode
+            raise BeflError(
+                "BEFL-G-015",
+                f"INVOKE_CHAINCODE failed: transaction ID: {self._txid}: execute failed: error sending: "
+                f"txid: {self._txid}({self._channel}) exists",
+                "The peer's log says more.",
+            )
+        self._simulation.running.append(name)
+        function, *more = args or [""]
+        return _MemoryStub(
+            committed,
+            self._channel,
+            self._txid,
+            self._creator,
+            function,
+            more,
+            self._transient,
+            self._timestamp,
+            self._call,
+            self._simulation,
+            name,
+        )
+
+    def end_call(self) -> None:
+        """End what :meth:`calling` began."""
+        self._simulation.running.pop()
+        self.close()
 
     def close(self) -> None:
         """Put down what the ranges showed, once it is known how far each was read."""
@@ -716,13 +806,14 @@ class _MemoryStub:
 
         self._write(write, collection)
 
-    def invoke_chaincode(
-        self,
-        chaincode_name: str,
-        args: Sequence[str | bytes],  # noqa: ARG002  # the stub's signature
-        channel: str = "",  # noqa: ARG002  # the stub's signature
-    ) -> Response:
-        raise refusals.unknown_chaincode(chaincode_name)
+    def invoke_chaincode(self, chaincode_name: str, args: Sequence[str | bytes], channel: str = "") -> Response:
+        if channel not in ("", self._channel):
+            raise refusals.unknown_chaincode(chaincode_name)
+        if self._batch is not None:  # what it reads and checks comes after what was written
+            self.finish_write_batch()
+            self.start_write_batch()
+        given = [argument if isinstance(argument, str) else argument.decode() for argument in args]
+        return self._call(self, chaincode_name, given)
 
     def set_event(self, name: str, payload: bytes) -> None:
         refusals.check_event_name(name)
@@ -735,9 +826,9 @@ class _MemoryStub:
             return
         if collection is not None:
             self._committed.collection(collection)
-        if self._private_range:
+        if self._simulation.private_range:
             raise refusals.write_after_private_range()
-        if self._paged:
+        if self._simulation.paged:
             raise refusals.write_after_page()
         write()
 
@@ -756,16 +847,16 @@ class _MemoryStub:
 
     def _iterate_private(self, collection: str, start: str, end: str) -> Iterator[KV]:
         private = self._committed.collection(collection)
-        if self.writes:
+        if self._simulation.has_written():
             raise refusals.private_range_after_write()
-        self._private_range = True
+        self._simulation.private_range = True
         keys = [key for key in private.range(start, end) if not self._committed.lacks(collection, key)]
         return iter([KV(key, private.get(key)) for key in keys])
 
     def _page(self, start: str, end: str, page_size: int, bookmark: str) -> tuple[list[KV], str]:
-        if self.writes:
+        if self._simulation.has_written():
             raise refusals.page_after_write()
-        self._paged = True
+        self._simulation.paged = True
         public = self._committed.public
         keys = list(itertools.islice(public.range(bookmark or start, end), page_size + 1))
         page = [KV(key, public.get(key)) for key in keys[:page_size]]

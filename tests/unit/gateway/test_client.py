@@ -262,6 +262,19 @@ def test_endorse_again_is_a_new_proposal_and_submit_again_the_same_envelope(cont
     assert len(set(fake.envelopes)) == 1
 
 
+def test_a_proposal_that_grew_old_on_the_way_is_made_anew(contract, fake, monkeypatch):
+    """The gateway waited for a peer that stood still; what it then brought to the next one was too old for that."""
+    old = Failure("ABORTED", "x", ("BetaMSP", "chaincode response 500, BEFL-G-011: the proposal's timestamp is 30 s"))
+    fake.script["Endorse"].append(old)
+    with pytest.raises(EndorseError, match="BEFL-G-011"):
+        contract.submit("F")  # at once: a clock is wrong
+    monkeypatch.setattr("befl.gateway.client._AGED", 0.0)
+    fake.script["Endorse"].append(old)
+    contract.submit("F")
+    _, first, second = [txid for step, txid in fake.calls if step == "Endorse"]
+    assert first != second
+
+
 def test_no_new_proposal_after_submit(gateway, contract, fake):
     quick(gateway, submit=0.2)
     fake.script["Submit"].extend([Failure("UNAVAILABLE", "no orderers could")] * 50)

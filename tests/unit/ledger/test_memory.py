@@ -537,3 +537,50 @@ def test_nothing_is_recorded_in_a_collection_without_a_definition(bench):
     with pytest.raises(BeflError, match="BEFL-G-014"):
         bench.ledger.write(WriteSet({"k": b"v"}, hashed={"x": {digest("p"): None}}), Version(1, 0), "ab" * 32, 5)
     assert bench.ledger.state() == {}
+
+
+# --- other chaincodes --------------------------------------------------------------------------------------------
+
+
+class Relay:
+    """Puts down what another chaincode says; asked for ``write``, has it write."""
+
+    def invoke(self, stub):
+        function, _ = stub.get_function_and_parameters()
+        answer = stub.invoke_chaincode("other", [function, b"k"])
+        stub.put_state("heard", answer.payload or b"nothing")
+        return answer.payload
+
+
+class Other:
+    def invoke(self, stub):
+        function, [key] = stub.get_function_and_parameters()
+        if function == "write":
+            stub.put_state(key, b"written")
+        if function == "page":
+            stub.get_state_by_range_with_pagination("", "", 1, "")
+        return stub.get_state(key) or b"absent"
+
+
+@pytest.mark.parametrize("one_block", [True, False])
+def test_what_another_chaincode_read_is_checked_at_commit(one_block):
+    ledger = MemoryLedger(Relay(), others={"other": Other()})
+    caller = make_creator("Org1MSP", "trainer")
+    write, read = (ledger.endorse(caller, function) for function in ("write", "read"))
+    codes = ledger.commit([write, read]) if one_block else ledger.commit(write) + ledger.commit(read)
+    assert codes == [VALID, MVCC]
+    assert ledger.evaluate(caller, "read") == b"written"
+    assert ledger.state() == {"heard": b"absent"}, "the other's state is its own"
+
+
+def test_another_chaincodes_page_forbids_the_caller_to_write():
+    ledger = MemoryLedger(Relay(), others={"other": Other()})
+    with pytest.raises(BeflError, match="BEFL-G-012"):
+        ledger.evaluate(make_creator("Org1MSP", "trainer"), "page")
+
+
+def test_a_chaincode_of_another_channel_is_not_there(bench):
+    bench.ledger = MemoryLedger(bench.chaincode, others={"other": Other()})
+    body = lambda stub: stub.invoke_chaincode("other", ["read", "k"], "elsewhere").payload  # noqa: E731  # one line
+    with pytest.raises(BeflError, match="BEFL-G-031"):
+        bench.evaluate(body)
