@@ -53,9 +53,12 @@ if TYPE_CHECKING:
     from befl.client.tasks import Applied as Applied
     from befl.client.tasks import Departure as Departure
     from befl.client.tasks import Published as Published
+    from befl.client.tasks import Refusal as Refusal
     from befl.client.tasks import RoundSummary as RoundSummary
+    from befl.client.tasks import Steps as Steps
     from befl.client.tasks import Tasks as Tasks
     from befl.client.tasks import TaskSummary as TaskSummary
+    from befl.client.tasks import Waiting as Waiting
 
 _HOMES = {
     **dict.fromkeys(("Receipt",), "agent.ledger"),
@@ -71,7 +74,10 @@ _HOMES = {
     **dict.fromkeys(("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"), "client.prediction"),
     **dict.fromkeys(("Simulation", "simulate"), "client.simulation"),
     **dict.fromkeys(("init",), "client.starting"),
-    **dict.fromkeys(("Applied", "Departure", "Published", "RoundSummary", "Tasks", "TaskSummary"), "client.tasks"),
+    **dict.fromkeys(
+        ("Applied", "Departure", "Published", "Refusal", "RoundSummary", "Steps", "Tasks", "TaskSummary", "Waiting"),
+        "client.tasks",
+    ),
 }
 __all__ = [  # noqa: PLE0604  # names come from the table
     *sorted(_HOMES)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,7 +58,7 @@ class Client:
         self._network = gateway.network(channel)
         self._chaincode = chaincode
         self.ledger = Ledger(self._network.contract(chaincode))
-        self.tasks = Tasks(self.ledger, lambda: self._network.chaincode_events(chaincode))
+        self.tasks = Tasks(self.ledger, functools.partial(self._network.chaincode_events, chaincode))
         self.apps = Apps(self.ledger)
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
