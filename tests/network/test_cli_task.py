@@ -83,11 +83,14 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         (folder / "card.md").write_text("# A better model\n")
         assert befl("model", "verify", folder, *network, "--as", "org2", status=1).startswith("BEFL-M-009")
 
+        own = befl_json("agent", "status", "--config", agents[2].config)
+        assert (own["running"], own["pid"], own["msp_id"]) == (True, agents[2].process.pid, agents[2].msp_id)
         assert "BEFL-C-008: " in befl("agent", "run", "--config", agents[2].config, status=2)
         assert agents[2].process.poll() is None, "the first agent is not disturbed by the second"
 
         assert [each.stop() for each in agents[:2]] == [0, 0]
         assert agents[2].stop(signal.SIGINT) == 130
+        befl("agent", "status", "--config", agents[2].config, status=1)
 
 
 @pytest.mark.parametrize(

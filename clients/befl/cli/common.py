@@ -8,11 +8,14 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from befl.rules.metrics import METRICS
+
+if TYPE_CHECKING:
+    from befl.client import Waiting
 
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
@@ -120,3 +123,11 @@ def ppm(value: int | None) -> str:
 def moment(milliseconds: int) -> str:
     """Show milliseconds since 1970 as a time in UTC."""
     return dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def awaited(found: Waiting) -> str:
+    """Say whom a task waits for, and until when."""
+    if found.what == "nothing":
+        return "nothing"
+    of = f" of {', '.join(found.msp_ids)}" if found.msp_ids else "" if found.what == "applications" else " of nobody"
+    return f"{found.what}{of} until {moment(found.until_ms)}"

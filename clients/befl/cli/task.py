@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import connected, emit, format_option, measured, moment, plain, table
+from befl.cli.common import awaited, connected, emit, format_option, measured, moment, plain, table
 
 if TYPE_CHECKING:
     from befl.client import Client
@@ -90,7 +90,7 @@ def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argum
     Of each round the seconds by step (until the last update, until it was closed, until the last report, until the next
     one opened), its metrics, and the block and transaction that closed it.
     """
-    from befl.client.tasks import waiting
+    from befl.client import waiting
 
     view = client.tasks.get(id)
     rounds = client.tasks.rounds(id, steps=True)
@@ -122,7 +122,7 @@ def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argu
     """
     import json
 
-    from befl.client.tasks import waiting
+    from befl.client import waiting
 
     for change in client.tasks.watch(id):
         if form == "json":
@@ -307,17 +307,14 @@ def _hopeless(view: TaskView, reachable: int) -> Iterator[str]:
 
 
 def _waits(view: TaskView) -> str:
-    from befl.client.tasks import waiting
+    from befl.client import waiting
 
     found = waiting(view)
-    if found.what == "nothing":
-        return "nothing"
-    until = moment(found.until_ms)
-    if found.what == "applications":
-        wanted = view.spec.participants
-        come = f"applications: {len(view.applicants)} of {wanted.most} have come"
-        return f"{come}; {wanted.least} are enough from {until} on"
-    return f"{found.what} of {', '.join(found.msp_ids) or 'nobody'} until {until}"
+    if found.what != "applications":
+        return awaited(found)
+    wanted = view.spec.participants
+    come = f"applications: {len(view.applicants)} of {wanted.most} have come"
+    return f"{come}; {wanted.least} are enough from {moment(found.until_ms)} on"
 
 
 def _measured(view: TaskView, one: RoundSummary) -> str:

@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from befl.agent.ledger import Receipt as Receipt
     from befl.agent.start import run_agent as run_agent
+    from befl.client.agents import AgentStatus as AgentStatus
+    from befl.client.agents import TaskStatus as TaskStatus
+    from befl.client.agents import Waiting as Waiting
+    from befl.client.agents import agent_status as agent_status
+    from befl.client.agents import waiting as waiting
     from befl.client.approvals import App as App
     from befl.client.approvals import Approval as Approval
     from befl.client.approvals import Apps as Apps
@@ -58,11 +63,11 @@ if TYPE_CHECKING:
     from befl.client.tasks import Steps as Steps
     from befl.client.tasks import Tasks as Tasks
     from befl.client.tasks import TaskSummary as TaskSummary
-    from befl.client.tasks import Waiting as Waiting
 
 _HOMES = {
     **dict.fromkeys(("Receipt",), "agent.ledger"),
     **dict.fromkeys(("run_agent",), "agent.start"),
+    **dict.fromkeys(("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"), "client.agents"),
     **dict.fromkeys(
         ("App", "Approval", "Apps", "approve_app", "apps", "find_app", "pack_app", "withdraw_app"), "client.approvals"
     ),
@@ -75,7 +80,7 @@ _HOMES = {
     **dict.fromkeys(("Simulation", "simulate"), "client.simulation"),
     **dict.fromkeys(("init",), "client.starting"),
     **dict.fromkeys(
-        ("Applied", "Departure", "Published", "Refusal", "RoundSummary", "Steps", "Tasks", "TaskSummary", "Waiting"),
+        ("Applied", "Departure", "Published", "Refusal", "RoundSummary", "Steps", "Tasks", "TaskSummary"),
         "client.tasks",
     ),
 }

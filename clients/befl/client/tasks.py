@@ -17,7 +17,6 @@ from befl.client.approvals import Apps, find_app
 from befl.rules import codec
 from befl.rules import spec as specs
 from befl.rules.errors import BeflError
-from befl.rules.reader import milliseconds
 from befl.rules.seeds import initial_seed
 from befl.rules.view import TaskView
 from befl.training import builtin_apps
@@ -203,25 +202,6 @@ class Refusal:
     msp_id: str
     round: int
     reason: str
-
-
-@dataclass(frozen=True)
-class Waiting:
-    """What a task waits for.
-
-    Parameters
-    ----------
-    what : str
-        ``applications``, ``updates``, ``reports`` or ``nothing``.
-    msp_ids : tuple of str
-        From whom; of applications those who are invited by name and have said neither yes nor no.
-    until_ms : int
-        Until when all of them are waited for, milliseconds since 1970; 0 with ``nothing``.
-    """
-
-    what: str
-    msp_ids: tuple[str, ...]
-    until_ms: int
 
 
 @dataclass(frozen=True)
@@ -476,21 +456,6 @@ def _summary(record: dict[str, Any]) -> TaskSummary:
         rounds=record["spec"]["rounds"]["count"],
         published_ms=record["published_ms"],
     )
-
-
-def waiting(view: TaskView) -> Waiting:
-    """Say whom a task waits for, and until when."""
-    current = view.round
-    if view.state == "published":
-        invited = view.spec.participants.institutions
-        named = () if isinstance(invited, str) else invited
-        silent = sorted(set(named) - set(view.applicants) - set(view.departed))
-        return Waiting("applications", tuple(silent), view.published_ms + milliseconds(view.spec.participants.window))
-    if view.state != "running" or current is None:
-        return Waiting("nothing", (), 0)
-    if current.state == "open":
-        return Waiting("updates", tuple(sorted(set(current.roster) - set(current.updates))), current.deadline_ms)
-    return Waiting("reports", tuple(sorted(set(view.roster) - set(current.reports))), current.report_deadline_ms)
 
 
 def _round(record: dict[str, Any], **more: Any) -> RoundSummary:

@@ -10,6 +10,7 @@ import befl.client
 
 NAMES = [
     "Agent",
+    "AgentStatus",
     "App",
     "AppCode",
     "Applied",
@@ -36,10 +37,12 @@ NAMES = [
     "RoundSummary",
     "Simulation",
     "Steps",
+    "TaskStatus",
     "TaskSummary",
     "Tasks",
     "Verdict",
     "Waiting",
+    "agent_status",
     "approve_app",
     "apps",
     "check_data",
@@ -55,6 +58,7 @@ NAMES = [
     "run_agent",
     "simulate",
     "verify_folder",
+    "waiting",
     "withdraw_app",
 ]
 
