@@ -22,6 +22,47 @@ format_option = click.option(
 )
 
 
+def where(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that say where and as whom; ``name`` is the identity that is meant by default."""
+    options = (
+        click.option(
+            "--network",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="BEFL_NETWORK",
+            show_envvar=True,
+            metavar="DIR",
+            help="A folder that `befl network up` made.",
+        ),
+        click.option(
+            "--as",
+            "identity",
+            envvar="BEFL_AS",
+            show_envvar=True,
+            metavar="ORG[/NAME]",
+            help=f"As which institution, and which of its identities (default: {name}).",
+        ),
+        click.option(
+            "--profile",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Instead of --network and --as: a connection profile, with --user.",
+        ),
+        click.option(
+            "--user",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="With --profile: a user's folder with msp and tls.",
+        ),
+    )
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return wrap
+
+
 def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that say where and as whom, and a connected client as first argument.
 
@@ -34,34 +75,7 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
     """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        @click.option(
-            "--network",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="BEFL_NETWORK",
-            show_envvar=True,
-            metavar="DIR",
-            help="A folder that `befl network up` made.",
-        )
-        @click.option(
-            "--as",
-            "identity",
-            envvar="BEFL_AS",
-            show_envvar=True,
-            metavar="ORG[/NAME]",
-            help=f"As which institution, and which of its identities (default: {name}).",
-        )
-        @click.option(
-            "--profile",
-            type=click.Path(path_type=Path, dir_okay=False),
-            metavar="FILE",
-            help="Instead of --network and --as: a connection profile, with --user.",
-        )
-        @click.option(
-            "--user",
-            type=click.Path(path_type=Path, file_okay=False),
-            metavar="DIR",
-            help="With --profile: a user's folder with msp and tls.",
-        )
+        @where(name)
         @functools.wraps(command)
         def run(
             *args: Any, network: Path | None, identity: str | None, profile: Path | None, user: Path | None, **rest: Any

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
     from befl.client.audit import Page as Page
     from befl.client.audit import Replay as Replay
     from befl.client.audit import replay_files as replay_files
+    from befl.client.configuration import Setting as Setting
+    from befl.client.configuration import agent_settings as agent_settings
+    from befl.client.configuration import connection_settings as connection_settings
     from befl.client.connection import Client as Client
     from befl.client.connection import connect as connect
     from befl.client.connection import connect_operator as connect_operator
@@ -72,6 +75,7 @@ _HOMES = {
         ("App", "Approval", "Apps", "approve_app", "apps", "find_app", "pack_app", "withdraw_app"), "client.approvals"
     ),
     **dict.fromkeys(("Audit", "Entry", "Page", "Replay", "replay_files"), "client.audit"),
+    **dict.fromkeys(("Setting", "agent_settings", "connection_settings"), "client.configuration"),
     **dict.fromkeys(("Client", "connect", "connect_operator"), "client.connection"),
     **dict.fromkeys(("ColumnReport", "DataReport", "check_data"), "client.data"),
     **dict.fromkeys(("Agent", "ConsortiumParameters", "InForce", "Member", "Members"), "client.members"),
