@@ -42,12 +42,21 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
             "Finish": 1,
         }
         assert changes[-1]["state"] == "finished"
+        closed = [(change["txid"], change["block"]) for change in changes if change["transaction"] == "Close"]
+        ended = [change["ended"] for change in changes if change["ended"]]
+        assert [(each["txid"], each["block"]) for each in ended] == closed
+        assert [change["waits_for"]["what"] for change in changes][-1] == "nothing"
         assert [change["block"] for change in changes] == sorted(change["block"] for change in changes)
 
         [line] = [each for each in befl_json("task", "list", *network, "--as", "org3") if each["id"] == task]
         assert (line["state"], line["round"], line["issuer"]) == ("finished", 2, consortium.msp_ids[0])
         shown = befl("task", "show", task, *network, "--as", "org2")
         assert f"trainers   {', '.join(consortium.msp_ids)}" in shown
+        assert [line.split()[-2:] for line in shown.splitlines()[-2:]] == [[str(b), txid[:16]] for txid, b in closed]
+        told = befl_json("task", "show", task, *network, "--as", "org3")
+        assert told["rounds"] == ended
+        assert all(each["steps"]["training_ms"] > 0 for each in ended)
+        assert told["refused"] == []
         [record] = [each for each in befl_json("model", "list", *network, "--as", "org1") if each["task"] == task]
 
         folder = tmp_path / "model"
@@ -74,11 +83,14 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         (folder / "card.md").write_text("# A better model\n")
         assert befl("model", "verify", folder, *network, "--as", "org2", status=1).startswith("BEFL-M-009")
 
+        own = befl_json("agent", "status", "--config", agents[2].config)
+        assert (own["running"], own["pid"], own["msp_id"]) == (True, agents[2].process.pid, agents[2].msp_id)
         assert "BEFL-C-008: " in befl("agent", "run", "--config", agents[2].config, status=2)
         assert agents[2].process.poll() is None, "the first agent is not disturbed by the second"
 
         assert [each.stop() for each in agents[:2]] == [0, 0]
         assert agents[2].stop(signal.SIGINT) == 130
+        befl("agent", "status", "--config", agents[2].config, status=1)
 
 
 @pytest.mark.parametrize(

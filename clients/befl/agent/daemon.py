@@ -12,6 +12,7 @@ from typing import Final
 
 from befl.agent.config import AgentConfig
 from befl.agent.ledger import Ledger
+from befl.agent.status import Notes
 from befl.agent.store import Store
 from befl.agent.worker import Participant, Worker
 from befl.operations.logs import for_log
@@ -43,6 +44,8 @@ class Agent:
         Set from outside when the agent shall end.
     watch : AgentWatch, optional
         Is told what was done and what failed.
+    health : str
+        Where the agent shows its health; for whoever asks how it is.
     """
 
     def __init__(
@@ -53,6 +56,7 @@ class Agent:
         participant: Callable[[AgentConfig, str, TaskView], Participant],
         stopped: threading.Event,
         watch: AgentWatch | None = None,
+        health: str = "",
     ) -> None:
         self._config = config
         self._msp_id = msp_id
@@ -64,6 +68,7 @@ class Agent:
         self._locked = False
         self._stopped = stopped
         self._watch = watch or AgentWatch()
+        self._notes = Notes(self._store, msp_id, health)
 
     def run(self) -> None:
         """Work until stopped; look for new tasks now and every ten seconds, whatever events come.
@@ -75,6 +80,7 @@ class Agent:
         """
         self._store.lock()
         self._locked = True
+        self._notes.begin()
         try:
             log.info("agent of %s runs", self._msp_id)
             while not self._stopped.is_set():
@@ -84,7 +90,9 @@ class Agent:
                     if not self._stopped.is_set():  # else it was broken off
                         log.warning("cannot read the tasks: %s", for_log(error))
                         self._watch.failed(error.code)
-                except Exception:
+                        self._notes.failed(error)
+                except Exception as error:
+                    self._notes.failed(error)
                     log.exception("a mistake in befl; trying again")
                 self._stopped.wait(_DISCOVER_S)
         finally:
@@ -116,15 +124,18 @@ class Agent:
             worker.stop()
 
     def _discover(self) -> None:
-        states: Counter[str] = Counter()
+        states, live = Counter[str](), set[str]()
         for record in self._ledger.tasks():
             states[record["state"]] += 1
+            if record["state"] in _LIVE:
+                live.add(record["id"])
             missed = record["state"] == "finished" and self._msp_id in record["roster"]
             if record["state"] in _LIVE or (missed and not self._store.has_folder(record["id"])):
                 self._start(record["id"])
         with self._lock:
             alive = sum(worker.is_alive() for worker in self._workers.values())
         self._watch.tasks(states, alive)
+        self._notes.keep(live)
 
     def _start(self, task: str) -> None:
         with self._lock:
@@ -140,6 +151,7 @@ class Agent:
                 aliases=frozenset(self._config.data),
                 participant=lambda view: self._participant(self._config, self._msp_id, view),
                 watch=self._watch,
+                notes=self._notes,
             )
             worker.start()
 

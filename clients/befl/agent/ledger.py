@@ -120,6 +120,10 @@ class Ledger:
         """Leave a task: withdraw the application, or take no part in later rounds."""
         return self._submit("TaskContract:Leave", task, reason)
 
+    def applications(self, task: str) -> Iterator[dict[str, Any]]:
+        """Read the records of those who applied to a task, page by page."""
+        return self._pages("TaskContract:Applications", task)
+
     def departures(self, task: str) -> Iterator[dict[str, Any]]:
         """Read the records of those who declined a task or left it, page by page."""
         return self._pages("TaskContract:Departures", task)

@@ -42,11 +42,12 @@ def run_agent(path: Path, stopped: threading.Event) -> None:
     config = load(path)
     profile = Profile.load(config.profile)
     with contextlib.ExitStack() as stack:
-        watch = stack.enter_context(_watched(config)) if config.metrics.listen else None
+        watch, health = stack.enter_context(_watched(config)) if config.metrics.listen else (None, "")
         gateway = stack.enter_context(connect(profile, config.user_dir))
         network = gateway.network(config.network.channel)
         ledger = Ledger(network.contract(config.network.chaincode))
-        agent = Agent(config, profile.msp_id, ledger, functools.partial(AppParticipant, ledger=ledger), stopped, watch)
+        make = functools.partial(AppParticipant, ledger=ledger)
+        agent = Agent(config, profile.msp_id, ledger, make, stopped, watch, health)
         for weakness in weaknesses_of(config):
             log.warning("training: %s", weakness)
         follower = threading.Thread(
@@ -81,8 +82,8 @@ def weaknesses_of(config: AgentConfig) -> list[str]:
 
 
 @contextlib.contextmanager
-def _watched(config: AgentConfig) -> Iterator[AgentWatch]:
-    """Show health, version and metrics while the agent runs."""
+def _watched(config: AgentConfig) -> Iterator[tuple[AgentWatch, str]]:
+    """Show health, version and metrics while the agent runs; yields what counts, and the address."""
     from befl.operations.metrics import AgentMetrics  # noqa: PLC0415  # only who wants metrics pays for them
     from befl.operations.server import OperationsServer  # noqa: PLC0415  # see above
 
@@ -102,7 +103,7 @@ def _watched(config: AgentConfig) -> Iterator[AgentWatch]:
     )
     log.info("health and metrics at %s", server.address)
     try:
-        yield metrics
+        yield metrics, server.address
     finally:
         server.stop()
 

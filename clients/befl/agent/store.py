@@ -7,10 +7,18 @@ import os
 import shutil
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from befl.gateway import wait
 from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
+
+STATUS: Final = "status.json"
+"""The file in which an agent says what it does."""
+
+_LOCK: Final = "agent.lock"
+_TRIES: Final = 5
+_LOOK_S: Final = 0.05
 
 
 class Store:
@@ -37,16 +45,21 @@ class Store:
 
     def lock(self) -> None:
         """Keep every other agent out of the folder until this process ends; raises ``BEFL-C-008``."""
-        path = self.folder / "agent.lock"
+        path = self.folder / _LOCK
         try:
             descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
             raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            os.close(descriptor)
-            raise BeflError("BEFL-C-008", f"{self.folder}: another agent runs with this state folder") from None
+        for left in reversed(range(_TRIES)):  # whoever only looks whether it is locked holds it for a moment
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                break
+            except BlockingIOError:
+                if not left:
+                    os.close(descriptor)
+                    message = f"{self.folder}: another agent runs with this state folder"
+                    raise BeflError("BEFL-C-008", message) from None
+            wait.pause(_LOOK_S)
         self._lock = descriptor
 
     def unlock(self) -> None:
@@ -139,6 +152,10 @@ class Store:
         found = self._read(self._app(digest))
         return found if found is not None and codec.digest(found) == digest else None
 
+    def keep_status(self, status: bytes) -> None:
+        """Keep what the agent does; it is lost with a machine that crashes, and worth no waiting for the disk."""
+        write_whole(self.folder / STATUS, status, durable=False)
+
     def forget(self, task: str) -> None:
         """Remove what was kept to train a task; the final model's folder stays."""
         shutil.rmtree(self._task(task), ignore_errors=True)
@@ -177,6 +194,29 @@ class Store:
         write_whole(path, data)
 
 
+def locked(folder: Path) -> bool:
+    """Say whether an agent runs with a state folder; raises ``BEFL-C-006`` when that cannot be seen."""
+    path = folder / _LOCK
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def kept_status(folder: Path) -> bytes | None:
+    """Return what an agent last said that it does; None when there is no such file."""
+    return Store._read(folder / STATUS)
+
+
 def _update_digest(weight: int, update: bytes) -> str:
     """Return the SHA-256 that covers all of a kept update, its weight too."""
     return codec.digest(f"{weight}\n".encode() + update)
@@ -190,8 +230,8 @@ def read_whole(path: Path) -> bytes:
         raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
 
 
-def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
-    """Write a file whole or not at all, on disk before this returns.
+def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:
+    """Write a file whole or not at all, on disk before this returns unless it need not be durable.
 
     Raises
     ------
@@ -205,16 +245,18 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:
             with os.fdopen(descriptor, "wb") as file:
                 os.fchmod(file.fileno(), mode)
                 file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+                if durable:
+                    file.flush()
+                    os.fsync(file.fileno())
             Path(temporary).replace(path)
         except BaseException:
             Path(temporary).unlink(missing_ok=True)
             raise
-        folder = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        if durable:
+            folder = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(folder)
+            finally:
+                os.close(folder)
     except OSError as error:
         raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Protocol
 
 import numpy as np
@@ -15,6 +15,7 @@ from befl.agent.chain import link_after
 from befl.agent.config import Policy
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.policy import objections
+from befl.agent.status import Notes
 from befl.agent.store import Store
 from befl.operations.logs import APP_WORDS, for_log
 from befl.operations.watch import AgentWatch
@@ -77,6 +78,8 @@ class Worker(threading.Thread):
         Makes the :class:`Participant` of a task.
     watch : AgentWatch, optional
         Is told what was done and what failed.
+    notes : Notes, optional
+        Is told what it does now, and why not.
     clock : callable
         The time, milliseconds since 1970-01-01 UTC.
     """
@@ -92,6 +95,7 @@ class Worker(threading.Thread):
         aliases: frozenset[str],
         participant: Callable[[TaskView], Participant],
         watch: AgentWatch | None = None,
+        notes: Notes | None = None,
         clock: Callable[[], int] = lambda: time.time_ns() // 1_000_000,
     ) -> None:
         super().__init__(name=f"task-{task}", daemon=True)
@@ -103,6 +107,7 @@ class Worker(threading.Thread):
         self._aliases = aliases
         self._make = participant
         self._watch = watch or AgentWatch()
+        self._notes = notes
         self._clock = clock
         self._participant: Participant | None = None
         self._wake = threading.Event()
@@ -141,9 +146,10 @@ class Worker(threading.Thread):
                 except BeflError as error:
                     pause_s = self._after(error, failures)
                     failures = 0 if error.code in RACES else failures + 1
-                except Exception:
+                except Exception as error:
                     log.exception("a mistake in befl; trying again", extra={"task": self.task})
                     self._watch.failed("mistake")
+                    self._note_failure(error)
                     pause_s = _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
                     failures += 1
                 if pause_s is None:
@@ -168,8 +174,10 @@ class Worker(threading.Thread):
         step = MODES[view.record["rules"]["mode"]].next_step(view, self._msp_id, now_ms, self._seen[1])
         if step.action == "end":
             self._end(view, step)
+            self._note(view, "ended", step.why)
             return None
         if step.action == "wait":
+            self._note(view, "waits", step.why)
             self._say(logging.DEBUG, f"waits: {step.why}")
             return min((step.until_ms - now_ms) / 1_000, _POLL_S) if step.until_ms else _POLL_S
         against = objections(self._policy, view, self._aliases, self._store.approvals())
@@ -177,8 +185,10 @@ class Worker(threading.Thread):
             config = " --config AGENT.toml" if view.spec.data.pooled else ""
             against = [f'the operator decides (policy.apply = "ask"): befl task apply {self.task}{config}']
         if against and step.action in ("apply", "submit", "report"):  # the app runs
+            self._note(view, "refuses", f"does not {step.action}", against)
             self._say(logging.WARNING, f"does not {step.action}: {'; '.join(against)}")
             return _POLL_S
+        self._note(view, step.action)
         started = time.monotonic()
         action, number = step.action, step.round
         try:
@@ -277,10 +287,19 @@ class Worker(threading.Thread):
             return 0.0
         level = logging.INFO if CODES[error.code].retryable else logging.ERROR
         self._watch.failed(error.code)
+        self._note_failure(error)
         self._say(level, for_log(error))
         if error.code in APP_WORDS:
             log.debug("%s", str(error).replace("\n", " "), extra={"task": self.task})
         return _BACKOFF_S[min(failures, len(_BACKOFF_S) - 1)]
+
+    def _note(self, view: TaskView, does: str, why: str = "", against: Sequence[str] = ()) -> None:
+        if self._notes is not None:
+            self._notes.task(view, does, why, against)
+
+    def _note_failure(self, error: Exception) -> None:
+        if self._notes is not None:
+            self._notes.failed(error, self.task)
 
     def _say(self, level: int, text: str) -> None:
         if text != self._said:

@@ -8,17 +8,61 @@ import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from befl.rules.metrics import METRICS
+
+if TYPE_CHECKING:
+    from befl.client import Waiting
 
 _STEERING: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
 )
+
+
+def where(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a command the options that say where and as whom; ``name`` is the identity that is meant by default."""
+    options = (
+        click.option(
+            "--network",
+            type=click.Path(path_type=Path, file_okay=False),
+            envvar="BEFL_NETWORK",
+            show_envvar=True,
+            metavar="DIR",
+            help="A folder that `befl network up` made.",
+        ),
+        click.option(
+            "--as",
+            "identity",
+            envvar="BEFL_AS",
+            show_envvar=True,
+            metavar="ORG[/NAME]",
+            help=f"As which institution, and which of its identities (default: {name}).",
+        ),
+        click.option(
+            "--profile",
+            type=click.Path(path_type=Path, dir_okay=False),
+            metavar="FILE",
+            help="Instead of --network and --as: a connection profile, with --user.",
+        ),
+        click.option(
+            "--user",
+            type=click.Path(path_type=Path, file_okay=False),
+            metavar="DIR",
+            help="With --profile: a user's folder with msp and tls.",
+        ),
+    )
+
+    def wrap(command: Callable[..., None]) -> Callable[..., None]:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return wrap
 
 
 def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
@@ -33,34 +77,7 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
     """
 
     def wrap(command: Callable[..., None]) -> Callable[..., None]:
-        @click.option(
-            "--network",
-            type=click.Path(path_type=Path, file_okay=False),
-            envvar="BEFL_NETWORK",
-            show_envvar=True,
-            metavar="DIR",
-            help="A folder that `befl network up` made.",
-        )
-        @click.option(
-            "--as",
-            "identity",
-            envvar="BEFL_AS",
-            show_envvar=True,
-            metavar="ORG[/NAME]",
-            help=f"As which institution, and which of its identities (default: {name}).",
-        )
-        @click.option(
-            "--profile",
-            type=click.Path(path_type=Path, dir_okay=False),
-            metavar="FILE",
-            help="Instead of --network and --as: a connection profile, with --user.",
-        )
-        @click.option(
-            "--user",
-            type=click.Path(path_type=Path, file_okay=False),
-            metavar="DIR",
-            help="With --profile: a user's folder with msp and tls.",
-        )
+        @where(name)
         @functools.wraps(command)
         def run(
             *args: Any, network: Path | None, identity: str | None, profile: Path | None, user: Path | None, **rest: Any
@@ -148,3 +165,11 @@ def ppm(value: int | None) -> str:
 def moment(milliseconds: int) -> str:
     """Show milliseconds since 1970 as a time in UTC."""
     return dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+
+
+def awaited(found: Waiting) -> str:
+    """Say whom a task waits for, and until when."""
+    if found.what == "nothing":
+        return "nothing"
+    of = f" of {', '.join(found.msp_ids)}" if found.msp_ids else "" if found.what == "applications" else " of nobody"
+    return f"{found.what}{of} until {moment(found.until_ms)}"

@@ -31,6 +31,7 @@ _COMMANDS: Final = {
     "predict": ("befl.cli.predict:predict", "Predict with a model folder; needs no network."),
     "audit": ("befl.cli.audit:audit", "See who did what and when on the ledger, and check all of it."),
     "doctor": ("befl.cli.doctor:doctor", "Find what is wrong with installation, network, agent and data."),
+    "config": ("befl.cli.config:config", "See the configuration in force, and where each value comes from."),
     "explain": ("befl.cli.explain:explain", "Explain an error code."),
     "version": ("befl.cli.version:version", "Say which befl and which Fabric this is."),
 }

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import connected, emit, format_option, harmless, measured, moment, plain, table
-from befl.rules.reader import milliseconds
+from befl.cli.common import awaited, connected, emit, format_option, harmless, measured, moment, plain, table
 
 if TYPE_CHECKING:
     from befl.client import Client
-    from befl.client.tasks import Change, Departure
+    from befl.client.tasks import Change, Departure, Refusal, RoundSummary
     from befl.rules.spec import DataSpec
-    from befl.rules.view import RoundView, TaskView
+    from befl.rules.view import TaskView
 
 
 @click.group()
@@ -86,13 +85,35 @@ def list_tasks(client: Client, form: str) -> None:
 @connected("agent")
 @format_option
 def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
-    """Show a task: what it wants, who takes part, whom it waits for, its rounds."""
+    """Show a task: what it wants, who takes part, whom it waits for, who was refused and why, its rounds.
+
+    Of each round the seconds by step (until the last update, until it was closed, until the last report, until the next
+    one opened), its metrics, and the block and transaction that closed it.
+    """
+    from befl.client import waiting
+
     view = client.tasks.get(id)
-    rounds, departures = client.tasks.rounds(id), client.tasks.departures(id)
+    rounds = client.tasks.rounds(id, steps=True)
+    applicants, departures = client.tasks.applicants(id), client.tasks.departures(id)
+    refused = client.tasks.refused(view, rounds)
     emit(
-        {"task": view.record, "rounds": rounds, "departures": departures},
+        {
+            "task": view.record,
+            "waits_for": waiting(view),
+            "rounds": rounds,
+            "applicants": applicants,
+            "departures": departures,
+            "refused": refused,
+        },
         form,
-        lambda shown: _page(harmless(view), shown["rounds"], shown["departures"], client.tasks.reachable(view)),
+        lambda shown: _page(
+            harmless(view),
+            shown["rounds"],
+            shown["applicants"],
+            shown["departures"],
+            shown["refused"],
+            client.tasks.reachable(view),
+        ),
     )
 
 
@@ -101,22 +122,27 @@ def show(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argum
 @connected("agent")
 @format_option
 def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argument's name in the help
-    """Follow a task until it has ended: each transaction with its block, whom it waits for, each round's metrics.
+    """Follow a task until it has ended: each transaction with its block, whom it waits for and until when.
 
+    Of each round that ends its metrics, its seconds by step, what closed it, and who was refused and why.
     With --format json one object a line.
     """
     import json
 
+    from befl.client import waiting
+
     for change in client.tasks.watch(id):
         if form == "json":
             event = {"transaction": change.transaction, "txid": change.txid, "block": change.block}
-            click.echo(json.dumps({**event, "state": change.view.state, "round": plain(change.view.round)}))
+            now = {"state": change.view.state, "round": change.view.round, "waits_for": waiting(change.view)}
+            click.echo(json.dumps(plain({**event, **now, "ended": change.ended, "refused": change.refused})))
             continue
         change = harmless(change)  # noqa: PLW2901  # what is shown of it
         click.echo(_line(change))
-        done = change.round - (change.transaction == "Open") if change.transaction in ("Open", "Finish") else 0
-        if done:
-            click.echo(_measured(change.view, client.tasks.round(id, done)["round"]))
+        if change.ended:
+            click.echo(f"         {_measured(change.view, change.ended)}")
+        for words in _refused(change.refused):
+            click.echo(f"         without {words}")
         if change.transaction not in ("Submit", "Report") and change.view.state in ("published", "running"):
             click.echo(f"         waits for {_waits(change.view)}")
 
@@ -195,7 +221,14 @@ def cancel(client: Client, id: str, reason: str, form: str) -> None:  # noqa: A0
     emit(client.tasks.cancel(id, reason), form, lambda made: f"cancelled task {id}, block {made.block}")
 
 
-def _page(view: TaskView, rounds: Any, departures: Sequence[Departure], reachable: int) -> str:
+def _page(
+    view: TaskView,
+    rounds: Sequence[RoundSummary],
+    applicants: Sequence[str],
+    departures: Sequence[Departure],
+    refused: Sequence[Refusal],
+    reachable: int,
+) -> str:
     spec, record = view.spec, view.record
     rule = record["rules"]["metrics"]
     lines = [
@@ -206,29 +239,64 @@ def _page(view: TaskView, rounds: Any, departures: Sequence[Departure], reachabl
         f"  app        {record['app']['name']} {record['app']['digest'][:16]}, {record['length']} parameters",
         f"  data       {_data(spec.data)}",
         f"  privacy    {spec.privacy.scheme}",
-        f"  applied    {', '.join(view.applicants) or 'nobody yet'}",
+        f"  applied    {', '.join(applicants) or 'nobody yet'}",
         f"  trainers   {', '.join(view.roster) or 'not selected yet'}",
         *(f"  declined   {each.msp_id} ({each.reason})" for each in departures if not each.round),
         *(f"  left       {each.msp_id} in round {each.round} ({each.reason})" for each in departures if each.round),
         f"  waits for  {_waits(view)}",
         *_hopeless(view, reachable),
+        *(f"  without    {words}" for words in _refused(refused)),
         "",
         table(
-            ("round", "state", "updates", "seconds", *(heading for heading, _ in measured(rule, None))),
+            (
+                *("round", "state", "updates", *(f"{name} s" for name in _STEPS)),
+                *(heading for heading, _ in measured(rule, None)),
+                *("block", "closed by transaction"),
+            ),
             [
                 (
-                    each.number,
-                    each.state,
-                    len(each.delivered),
-                    f"{(each.closed_ms - each.opened_ms) / 1000:.1f}" if each.closed_ms else None,
+                    *(each.number, each.state, len(each.delivered)),
+                    *(None if ms is None else f"{ms / 1000:.1f}" for ms in _milliseconds(each)),
                     *(text for _, text in measured(rule, each.metrics)),
+                    *(each.block or None, each.txid[:16] or None),
                 )
                 for each in rounds
             ],
-            right=frozenset({0, 2, 3, 4, 5, 6}),
+            right=frozenset({0, *range(2, 4 + len(_STEPS) + len(measured(rule, None)))}),
         ),
     ]
     return "\n".join(lines)
+
+
+_STEPS = {"training": "training_ms", "closing": "closing_ms", "reports": "reporting_ms", "next": "evaluation_ms"}
+"""What the steps of a round are called in the table, and the field that holds each."""
+
+
+def _milliseconds(one: RoundSummary) -> list[int | None]:
+    return [getattr(one.steps, name) if one.steps else None for name in _STEPS.values()]
+
+
+def _refused(refused: Sequence[Refusal]) -> Iterator[str]:
+    """Say who was refused and why: a line for each reason, whatever the number of rounds in which it was so."""
+    found = dict[tuple[str, str], list[int]]()
+    for each in refused:
+        found.setdefault((each.msp_id, each.reason), []).append(each.round)
+    for (msp_id, reason), numbers in found.items():
+        where = (
+            "" if numbers == [0] else f" in round {numbers[0]}" if len(numbers) == 1 else f" in rounds {_runs(numbers)}"
+        )
+        yield f"{msp_id}{where} ({reason})"
+
+
+def _runs(numbers: Sequence[int]) -> str:
+    """Write sorted numbers with a dash where they follow one another: 1-3, 7."""
+    runs = list[list[int]]()
+    for number in numbers:
+        if runs and runs[-1][-1] == number - 1:
+            runs[-1][1:] = [number]
+        else:
+            runs.append([number])
+    return ", ".join("-".join(map(str, run)) for run in runs)
 
 
 def _data(data: DataSpec) -> str:
@@ -247,29 +315,25 @@ def _hopeless(view: TaskView, reachable: int) -> Iterator[str]:
 
 
 def _waits(view: TaskView) -> str:
-    current: RoundView | None = view.round
-    if view.state == "published":
-        wanted = view.spec.participants
-        start = moment(view.published_ms + milliseconds(wanted.window))
-        come = f"applications: {len(view.applicants)} of {wanted.most} have come"
-        return f"{come}; {wanted.least} are enough from {start} on"
-    if view.state != "running" or current is None:
-        return "nothing"
-    if current.state == "open":
-        missing = sorted(set(current.roster) - set(current.updates))
-        return f"updates of {', '.join(missing) or 'nobody'} until {moment(current.deadline_ms)}"
-    missing = sorted(set(view.roster) - set(current.reports))
-    return f"reports of {', '.join(missing) or 'nobody'} until {moment(current.report_deadline_ms)}"
+    from befl.client import waiting
+
+    found = waiting(view)
+    if found.what != "applications":
+        return awaited(found)
+    wanted = view.spec.participants
+    come = f"applications: {len(view.applicants)} of {wanted.most} have come"
+    return f"{come}; {wanted.least} are enough from {moment(found.until_ms)} on"
 
 
-def _measured(view: TaskView, record: dict[str, Any]) -> str:
-    """Say in one line what a round brought and how long its updates took."""
-    if "metrics" not in record:
-        return f"         round {record['round']} was void: {len(record['updates'])} updates came"
-    pooled = record["metrics"]["pooled"]
-    shown = ", ".join(" ".join(item) for item in measured(view.record["rules"]["metrics"], pooled))
-    seconds = (record["closed_ms"] - record["opened_ms"]) / 1_000
-    return f"         round {record['round']}: {shown}; updates and aggregate in {seconds:.2f} s"
+def _measured(view: TaskView, one: RoundSummary) -> str:
+    """Say in one line what a round brought, how long its steps took, and what closed it."""
+    closed = f"; closed in block {one.block}, transaction {one.txid[:16]}"
+    if one.metrics is None:
+        return f"round {one.number} was void: {len(one.delivered)} updates came{closed}"
+    shown = ", ".join(" ".join(item) for item in measured(view.record["rules"]["metrics"], one.metrics))
+    steps = zip(_STEPS, _milliseconds(one), strict=True)
+    seconds = ", ".join(f"{name} {ms / 1000:.2f} s" for name, ms in steps if ms is not None)
+    return f"round {one.number}: {shown}; {seconds}{closed}"
 
 
 def _line(change: Change) -> str:

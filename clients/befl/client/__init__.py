@@ -14,6 +14,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from befl.agent.ledger import Receipt as Receipt
     from befl.agent.start import run_agent as run_agent
+    from befl.client.agents import AgentStatus as AgentStatus
+    from befl.client.agents import TaskStatus as TaskStatus
+    from befl.client.agents import Waiting as Waiting
+    from befl.client.agents import agent_status as agent_status
+    from befl.client.agents import waiting as waiting
     from befl.client.approvals import App as App
     from befl.client.approvals import Approval as Approval
     from befl.client.approvals import Apps as Apps
@@ -27,6 +32,9 @@ if TYPE_CHECKING:
     from befl.client.audit import Page as Page
     from befl.client.audit import Replay as Replay
     from befl.client.audit import replay_files as replay_files
+    from befl.client.configuration import Setting as Setting
+    from befl.client.configuration import agent_settings as agent_settings
+    from befl.client.configuration import connection_settings as connection_settings
     from befl.client.connection import Client as Client
     from befl.client.connection import connect as connect
     from befl.client.connection import connect_operator as connect_operator
@@ -53,17 +61,21 @@ if TYPE_CHECKING:
     from befl.client.tasks import Applied as Applied
     from befl.client.tasks import Departure as Departure
     from befl.client.tasks import Published as Published
+    from befl.client.tasks import Refusal as Refusal
     from befl.client.tasks import RoundSummary as RoundSummary
+    from befl.client.tasks import Steps as Steps
     from befl.client.tasks import Tasks as Tasks
     from befl.client.tasks import TaskSummary as TaskSummary
 
 _HOMES = {
     **dict.fromkeys(("Receipt",), "agent.ledger"),
     **dict.fromkeys(("run_agent",), "agent.start"),
+    **dict.fromkeys(("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"), "client.agents"),
     **dict.fromkeys(
         ("App", "Approval", "Apps", "approve_app", "apps", "find_app", "pack_app", "withdraw_app"), "client.approvals"
     ),
     **dict.fromkeys(("Audit", "Entry", "Page", "Replay", "replay_files"), "client.audit"),
+    **dict.fromkeys(("Setting", "agent_settings", "connection_settings"), "client.configuration"),
     **dict.fromkeys(("Client", "connect", "connect_operator"), "client.connection"),
     **dict.fromkeys(("ColumnReport", "DataReport", "check_data"), "client.data"),
     **dict.fromkeys(("Agent", "ConsortiumParameters", "InForce", "Member", "Members"), "client.members"),
@@ -71,7 +83,10 @@ _HOMES = {
     **dict.fromkeys(("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"), "client.prediction"),
     **dict.fromkeys(("Simulation", "simulate"), "client.simulation"),
     **dict.fromkeys(("init",), "client.starting"),
-    **dict.fromkeys(("Applied", "Departure", "Published", "RoundSummary", "Tasks", "TaskSummary"), "client.tasks"),
+    **dict.fromkeys(
+        ("Applied", "Departure", "Published", "Refusal", "RoundSummary", "Steps", "Tasks", "TaskSummary"),
+        "client.tasks",
+    ),
 }
 __all__ = [  # noqa: PLE0604  # names come from the table
     *sorted(_HOMES)

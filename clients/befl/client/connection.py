@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -57,7 +58,7 @@ class Client:
         self._network = gateway.network(channel)
         self._chaincode = chaincode
         self.ledger = Ledger(self._network.contract(chaincode))
-        self.tasks = Tasks(self.ledger, lambda: self._network.chaincode_events(chaincode))
+        self.tasks = Tasks(self.ledger, functools.partial(self._network.chaincode_events, chaincode))
         self.apps = Apps(self.ledger)
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
@@ -114,7 +115,7 @@ def connect(
     if profile is None or user is None:
         if network is None:
             raise BeflError("BEFL-C-009", "neither a network folder nor a profile with a user folder is given")
-        profile, user = _find(Path(network), identity, name)
+        profile, user = find(Path(network), identity, name)
     read = Profile.load(Path(profile))
     return Client(open_gateway(read, Path(user)), read, Path(user), channel=channel, chaincode=chaincode)
 
@@ -139,7 +140,8 @@ def connect_operator(config: str | Path) -> Client | None:
     return connect(profile=agent.profile, user=user, channel=agent.network.channel, chaincode=agent.network.chaincode)
 
 
-def _find(network: Path, identity: str | None, name: str) -> tuple[Path, Path]:
+def find(network: Path, identity: str | None, name: str) -> tuple[Path, Path]:
+    """Find an institution's profile and an identity's folder in a network's; raises ``BEFL-C-009`` when unclear."""
     institutions = sorted(path.parent.name for path in network.glob("*/connection.json"))
     org, _, chosen = (identity or "").partition("/")
     if not org and len(institutions) == 1:

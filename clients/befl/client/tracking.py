@@ -36,11 +36,11 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
         if change.transaction not in ("", "Open", "Finish"):
             continue  # no round ends by anything else
         rule = METRICS[change.view.record["rules"]["metrics"]]
-        for each in tasks.rounds(task):
-            if each.number <= seen or each.state not in ("evaluated", "void"):
-                continue
-            seen = each.number
-            record = tasks.round(task, each.number)
+        while seen < change.view.record["round"]:
+            record = tasks.round(task, seen + 1)
+            if record["round"]["state"] not in ("evaluated", "void"):
+                break
+            seen += 1
             metrics = record["round"].get("metrics")
             if metrics is None:
                 continue
@@ -51,7 +51,7 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
                 for who, found in names.items()
                 if found[shown.key] is not None
             }
-            sink.write(each.number, values, _origin(task, record))
+            sink.write(seen, values, _origin(task, record))
             written += 1
     return written
 

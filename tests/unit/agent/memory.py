@@ -129,9 +129,14 @@ class Consortium:
                 stream.put(event)
 
     @contextmanager
-    def events(self) -> Iterator[Iterator[Event]]:
-        """Follow the events from now on; the iteration ends with :meth:`end_events`."""
+    def events(self, *, start_block: int | None = None, after: str | None = None) -> Iterator[Iterator[Event]]:
+        """Follow the events from now on, or from a block or transaction; it ends with :meth:`end_events`."""
         stream: queue.SimpleQueue[Event | None] = queue.SimpleQueue()
+        there = self.memory.events() if start_block is not None or after else []
+        known = [event.txid for event in there]
+        for event in there[known.index(after) + 1 if after else 0 :]:
+            if event.block >= (start_block or 0):
+                stream.put(event)
         self._streams.append(stream)
         try:
             yield iter(stream.get, None)

@@ -108,7 +108,8 @@ def test_health_follows_what_works(tmp_path, monkeypatch):
         address = f"127.0.0.1:{probe.getsockname()[1]}"
     chosen = config(tmp_path)
     object.__setattr__(chosen, "metrics", MetricsTable(listen=address))
-    with start._watched(chosen) as metrics:
+    with start._watched(chosen) as (metrics, shown):
+        assert shown == address
         assert ask(address, "/healthz")[0] == 200  # it has just begun
         monkeypatch.setattr(start, "_SILENT_S", -1.0)
         status, text = ask(address, "/healthz")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 import unicodedata
 from types import SimpleNamespace
 
@@ -11,7 +12,7 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 from tests.unit.agent import memory
-from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, asking, initial, spec_of
+from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, asking, counted, initial, spec_of
 
 import befl.client
 import befl.client.tasks
@@ -20,6 +21,7 @@ from befl.agent.store import Store
 from befl.cli.common import emit, plain, ppm, table
 from befl.cli.main import root, run
 from befl.client import Apps, ConsortiumParameters, Members, Models, Tasks
+from befl.gateway.wait import until
 from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.training import builtin_apps
@@ -156,11 +158,22 @@ def test_list_and_show(consortium, finished, befl_json, befl_text):
     assert lines[0].split()[:4] == ["id", "name", "state", "round"]
     assert lines[1].split()[:4] == [finished, "hearts", "finished", "2/2"]
     shown = befl_json("task", "show", finished)
-    assert shown == {"task": api.get(finished).record, "rounds": plain(api.rounds(finished)), "departures": []}
+    assert shown == {
+        "task": api.get(finished).record,
+        "waits_for": {"what": "nothing", "msp_ids": [], "until_ms": 0},
+        "rounds": plain(api.rounds(finished, steps=True)),
+        "applicants": ["Org1MSP"],
+        "departures": [],
+        "refused": [],
+    }
     page = befl_text("task", "show", finished)
     for words in (f"task {finished}: hearts", "state      finished", "privacy    none", "trainers   Org1MSP"):
         assert words in page
-    assert page.splitlines()[-1].split()[:3] == ["2", "evaluated", "1"]
+    heading, *rows = page.splitlines()[-3:]
+    assert re.split(r" {2,}", heading)[2:7] == ["updates", "training s", "closing s", "reports s", "next s"]
+    assert rows[-1].split()[:3] == ["2", "evaluated", "1"]
+    closed = [event for event in consortium.memory.events() if event.name == "Close"]
+    assert [row.split()[-2:] for row in rows] == [[str(event.block), event.txid[:16]] for event in closed]
 
 
 def test_show_says_whom_it_waits_for(consortium, befl_text):
@@ -274,19 +287,61 @@ def test_a_refusal_of_a_peer_that_steers_is_written_out(consortium, befl_text, m
     assert "x1b[1A" in said
 
 
+def test_show_says_who_was_refused_and_why(consortium, befl_json, befl_text):
+    """Who was not drawn, whose update had not come, who reported another model: with the reason, and the rounds."""
+    task = consortium.publish(least=2, most=3, count=3, deadline="1s", quorum=2)
+    for number in range(1, 5):
+        consortium.ledger(f"Org{number}MSP").apply(task, APP)
+    for _ in range(3):
+        play(consortium, task)
+    roster = sorted(consortium.ledger("Org1MSP").view(task).roster)
+    [outsider] = {f"Org{number}MSP" for number in range(1, 5)} - set(roster)
+    page = befl_text("task", "show", task)
+    assert f"without    {outsider} (not drawn: 4 applied, the task takes 3 (draw/1))" in page
+    assert f"without    {roster[2]} in rounds 1-3 (no update: none had come by the deadline)" in page
+    assert f"without    {roster[1]} in rounds 1-2 (dissent: it reported model ffffffffffffffff, most others " in page
+    refused = befl_json("task", "show", task)["refused"]
+    assert [(each["msp_id"], each["round"]) for each in refused] == [
+        (outsider, 0),
+        *[(msp_id, number) for number in (1, 2) for msp_id in (roster[2], roster[1])],
+        (roster[2], 3),  # its reports are not counted yet
+    ]
+
+
+def play(consortium, task):
+    """A round of which the third trainer's update is late, and on which the second reports another model than all."""
+    view = consortium.ledger("Org1MSP").view(task)
+    consortium.ledger((view.roster or view.applicants)[0]).open(task)
+    view = consortium.ledger("Org1MSP").view(task)
+    number, roster = view.round.number, view.roster
+    for msp_id in roster[:2]:
+        consortium.ledger(msp_id).submit(task, number, 5, bytes(4 * LENGTH))
+    closed = until(lambda: closing(consortium, roster[0], task, number), timeout=20, what="the deadline passed")
+    assert closed.value["state"] == "closed"
+    for msp_id in roster:
+        model = "f" * 64 if msp_id == roster[1] else codec.digest(codec.model_bytes(initial()))
+        consortium.ledger(msp_id).report(task, number, model, counted(msp_id, initial()))
+
+
+def closing(consortium, msp_id, task, number):
+    try:
+        return consortium.ledger(msp_id).close(task, number)
+    except BeflError as error:
+        return None if error.code == "BEFL-T-005" else error
+
+
 def test_watch(consortium, finished, befl_text, capsys):
     assert befl_text("task", "watch", finished).strip() == f"task {finished} (hearts) is finished round 2/2"
     assert run(["task", "watch", finished, "--format", "json"]) == 0
     [line] = capsys.readouterr().out.splitlines()
     found = json.loads(line)
     assert (found["transaction"], found["state"], found["round"]["number"]) == ("", "finished", 2)
+    assert (found["waits_for"]["what"], found["ended"], found["refused"]) == ("nothing", None, [])
 
 
 def test_watch_lives(consortium, tmp_path, capsys):
     """Each transaction is a line, with its block and its id."""
     import threading
-
-    from befl.gateway.wait import until
 
     task = consortium.publish()
     thread = threading.Thread(target=run, args=(["task", "watch", task],))
@@ -302,7 +357,11 @@ def test_watch_lives(consortium, tmp_path, capsys):
     assert "waits for applications: 0 of 1 have come; 1 are enough from " in printed[1]
     rounds = [line.strip() for line in printed if " round " in line and line.startswith("   ")]
     assert [line.split(":")[0] for line in rounds] == ["round 1", "round 2"]
-    assert all("accuracy 0." in line and "updates and aggregate in" in line for line in rounds)
+    assert all("accuracy 0." in line and "; training 0." in line and ", next 0." in line for line in rounds)
+    closed = [line.split(" block ")[1].split() for line in lines if line.startswith("close ")]
+    assert [re.search(r"closed in block (\d+), transaction (\w{12})", line).groups() for line in rounds] == [
+        (block, txid) for block, _, txid in closed
+    ]
 
 
 def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatch):

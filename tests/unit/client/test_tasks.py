@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import dataclasses
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from tests.unit.agent import memory
 from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, expected, initial
 
 import befl.client.tasks
+from befl.agent import Ledger
 from befl.client import Tasks
 from befl.client.tasks import read_spec
+from befl.gateway.wait import until
 from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.seeds import initial_seed
@@ -103,6 +107,64 @@ def test_a_round_that_runs_has_no_numbers_yet(tasks, consortium):
     ledger.open(task)
     [line] = tasks().rounds(task)
     assert (line.state, line.delivered, line.closed_ms, line.metrics, line.model) == ("open", (), 0, None, None)
+
+
+def test_the_steps_of_rounds_and_what_closed_them(consortium, tmp_path):
+    """One more question a round, and one reading of events, tell all that no record holds."""
+    consortium.publish()  # another task's transactions stand between
+    task = consortium.publish(count=3)
+    Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run()
+    caller, opened = consortium.caller("Org2MSP"), []
+
+    def events(**options):
+        opened.append(options)
+        return consortium.events(**options)
+
+    api = Tasks(Ledger(caller), events)
+    rounds = api.rounds(task, steps=True)
+    assert caller.calls.count("RoundContract:Get") == len(caller.calls) - 2 == len(rounds) == 3
+    [options] = opened
+    assert options == {"after": api.round(task, 1)["updates"]["Org1MSP"]["txid"]}
+    closed = [event for event in consortium.memory.events() if event.name == "Close"]
+    assert [(each.txid, each.block) for each in rounds] == [(event.txid, event.block) for event in closed]
+    ends = [*(each.opened_ms for each in rounds[1:]), api.get(task).record["finished_ms"]]
+    for each, end in zip(rounds, ends, strict=True):
+        steps = dataclasses.astuple(each.steps)
+        assert min(steps) >= 0
+        assert sum(steps) == end - each.opened_ms
+        assert (each.without, each.reported, each.dissent) == ((), ("Org1MSP",), {})
+
+
+def test_the_steps_of_a_round_to_which_nobody_sent_anything(tasks, consortium):
+    """No update leads to what closed it: the events are read from the first block on."""
+    task = consortium.publish(deadline="1s")
+    ledger = consortium.ledger("Org1MSP")
+    ledger.apply(task, APP)
+    ledger.open(task)
+    until(lambda: time.time_ns() // 1_000_000 > ledger.view(task).round.deadline_ms, timeout=20, what="the deadline")
+    [open_] = tasks().rounds(task, steps=True)
+    assert (dataclasses.astuple(open_.steps), open_.txid, open_.block) == ((None,) * 4, "", 0)
+    done = ledger.close(task, 1)
+    [void] = tasks().rounds(task, steps=True)
+    assert (void.state, void.without, void.txid, void.block) == ("void", ("Org1MSP",), done.txid, done.block)
+    assert (void.steps.training_ms, void.steps.closing_ms) == (None, void.closed_ms - void.opened_ms)
+    assert [(each.msp_id, each.reason) for each in tasks().refused(tasks().get(task), [void])] == [
+        ("Org1MSP", "no update: none had come by the deadline")
+    ]
+
+
+def test_who_watches_from_the_middle_of_a_round_is_told_what_closed_it(tasks, consortium, tmp_path):
+    task = consortium.publish(count=1)
+    worker = Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task)
+    while consortium.ledger("Org1MSP").view(task).round is None or worker._ledger.view(task).round.state == "open":
+        worker.step()
+    changes = tasks().watch(task)
+    assert next(changes).ended is None
+    worker.run()
+    *_, last = changes
+    [closing] = [event for event in consortium.memory.events() if event.name == "Close"]
+    assert (last.transaction, last.ended.number, last.ended.txid) == ("Finish", 1, closing.txid)
+    assert last.ended == tasks().rounds(task, steps=True)[0]
 
 
 def test_apply_and_cancel(tasks, consortium):

@@ -26,28 +26,6 @@ def turns(action: str, number: int, members=ALL) -> list[str]:
 # --- guards ----------------------------------------------------------------------------------------------------------
 
 REFUSED = {
-    "open: before it was published": ({"state": "published"}, "open", ("A", 999_999), "BEFL-T-005", "began at 1000000"),
-    "open: before the round was closed": (
-        {"current": "closed", "reports": ALL},
-        "open",
-        ("A", 1_101_999),
-        "BEFL-T-005",
-        "the phase began at 1102000 ms, the transaction says 1101999 ms",
-    ),
-    "close: before it was opened": (
-        {"current": "open", "updates": ALL},
-        "close",
-        ("A", 1, 1_099_999),
-        "BEFL-T-005",
-        "began at 1100000",
-    ),
-    "finish: before the round was closed": (
-        {"current": "closed", "reports": ALL, "done": 1},
-        "finish",
-        ("A", 1_101_999),
-        "BEFL-T-005",
-        "began at 1102000",
-    ),
     "apply: running": ({"current": "open"}, "apply", ("D",), "BEFL-T-002", "running"),
     "apply: finished": ({"state": "finished"}, "apply", ("D",), "BEFL-T-002", "finished"),
     "apply: cancelled": ({"state": "cancelled"}, "apply", ("D",), "BEFL-T-002", "cancelled"),
