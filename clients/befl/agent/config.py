@@ -148,6 +148,15 @@ class AgentConfig:
         """The identity's folder, with ``msp`` and ``tls``."""
         return (self.folder / self.identity.msp_dir).parent
 
+    @property
+    def python(self) -> str:
+        """The interpreter with torch: a path that is relative is relative to the file, a name is looked for in PATH.
+
+        Empty for the agent's own. A link is not followed: that of a virtual environment says which environment.
+        """
+        wanted = self.training.python
+        return str(self.folder / wanted) if "/" in wanted else wanted
+
     def metrics_tls(self) -> Tls | None:
         """Return the TLS files for health and metrics, None for none; ``BEFL-C-003`` when one of the three lacks."""
         table = self.metrics

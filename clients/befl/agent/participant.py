@@ -203,7 +203,7 @@ def _own_trainer(config: AgentConfig, view: TaskView, app: AppCode) -> Trainer:
         app,
         view.spec.app.settings,
         problem(view.spec.data),
-        python=config.training.python or None,
+        python=config.python or None,
         threads=config.training.threads,
         timeout=config.training.timeout,
         memory=config.training.memory,

@@ -239,6 +239,8 @@ def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = T
         ``BEFL-C-006``.
     """
     try:
+        if path.exists() and not path.is_file():  # root could put a file in the place of a device
+            raise BeflError("BEFL-C-006", f"{path}: is a folder or a device, and no file")
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
         try:

@@ -97,14 +97,19 @@ def write_file(path: Path, blocks: Iterable[Block]) -> None:
     """
     try:
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "wb") as plain, gzip.GzipFile("", "wb", 9, plain, mtime=0) as file:
-            file.write(MAGIC)
-            for block in blocks:
-                data = _message(block).SerializeToString(deterministic=True)
-                file.write(len(data).to_bytes(_LENGTH, "big"))
-                file.write(data)
+        try:
+            with os.fdopen(descriptor, "wb") as plain, gzip.GzipFile("", "wb", 9, plain, mtime=0) as file:
+                file.write(MAGIC)
+                for block in blocks:
+                    data = _message(block).SerializeToString(deterministic=True)
+                    file.write(len(data).to_bytes(_LENGTH, "big"))
+                    file.write(data)
+        except BaseException:
+            path.unlink(missing_ok=True)  # what is cut short would read like a whole ledger
+            raise
     except OSError as error:
-        raise BeflError("BEFL-C-006", f"{path} cannot be written ({error.strerror})") from None
+        hint = "A recorded ledger is never written over: name a new file." if isinstance(error, FileExistsError) else ""
+        raise BeflError("BEFL-C-006", f"{path} cannot be written ({error.strerror})", hint) from None
 
 
 def _message(block: Block) -> events_pb2.BlockAndPrivateData:

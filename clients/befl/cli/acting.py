@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import emit, format_option
+from befl.cli.common import emit, format_option, visible
 
 if TYPE_CHECKING:
     from befl.network.channel import Outcome
@@ -60,4 +60,4 @@ def shown(outcome: Outcome) -> str:
 
 def progress(line: str) -> None:
     """Say what goes on, beside the result."""
-    click.echo(line, err=True)
+    click.echo(visible(line), err=True)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from befl.cli.common import connected, emit, format_option, moment, table, visible
+from befl.cli.common import connected, emit, format_option, harmless, moment, table
 
 if TYPE_CHECKING:
     from befl.client import Client, Page, Replay
@@ -56,7 +56,7 @@ def query(client: Client, form: str, **wanted: Any) -> None:
     """  # noqa: D301  # click wants the character itself
     page = client.audit.query(**wanted)
     if form == "csv":
-        click.echo(visible(_csv(page)), nl=False)
+        click.echo(_csv(harmless(page)), nl=False)
         return
     emit(page, form, _text)
 
@@ -112,7 +112,7 @@ def export(client: Client, file: Path, form: str) -> None:
 
     Whoever has the file can replay it without a network. It holds what the private collections hold: keep it private.
     """
-    blocks = client.audit.export(file)
+    blocks = client.audit.export(file, progress=_progress)
     emit({"file": file, "blocks": blocks}, form, lambda made: f"{made['blocks']} blocks in {made['file']}")
 
 

@@ -163,8 +163,11 @@ def ppm(value: int | None) -> str:
 
 
 def moment(milliseconds: int) -> str:
-    """Show milliseconds since 1970 as a time in UTC."""
-    return dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    """Show milliseconds since 1970 as a time in UTC; the number itself when no calendar has it: a ledger may say so."""
+    try:
+        return dt.datetime.fromtimestamp(milliseconds / 1000, tz=dt.UTC).strftime("%Y-%m-%d %H:%M:%SZ")
+    except (ValueError, OverflowError, OSError):
+        return f"{milliseconds} ms"
 
 
 def awaited(found: Waiting) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
-from typing import Any, Final
+from typing import Final
 
 import click
 
@@ -37,6 +38,10 @@ _COMMANDS: Final = {
 }
 #: Families of codes that mean: it could not run, rather than: it was refused.
 _COULD_NOT_RUN: Final = frozenset("CGN")
+_COULD_NOT: Final = 2
+_BROKEN_PIPE: Final = 141  # as a shell says of a process that SIGPIPE ended
+_TERMINATED: Final = 143  # the same of SIGTERM
+_COMPLETE: Final = "_BEFL_COMPLETE"
 
 
 class LazyGroup(click.Group):
@@ -55,14 +60,6 @@ class LazyGroup(click.Group):
         module, _, attribute = _COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), attribute)
         return command
-
-    def invoke(self, ctx: click.Context) -> Any:
-        """Run the command; a reader of our output that has gone, as `head` goes, is no failure."""
-        try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # caught here because click's main would end with status 1
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Print the list of commands without importing any."""
@@ -86,22 +83,42 @@ def root() -> None:
 
 def main() -> None:
     """Run the command line and exit; every refusal is printed with its code and what to do next."""
-    sys.exit(run(sys.argv[1:]))
+    # batch systems and service managers end a command so: what it made for itself only is cleaned up on the way out
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(_TERMINATED))
+    if os.environ.get(_COMPLETE):
+        root.main(prog_name="befl")  # a shell asks what could stand here
+    status = run(sys.argv[1:])
+    try:
+        sys.stdout.flush()
+    except OSError:  # already said, or nobody is there to read it; not a second time when the interpreter ends
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        status = status or _COULD_NOT
+    sys.exit(status)
 
 
 def run(arguments: list[str]) -> int:
     """Run the command line and return its exit status."""
     try:
-        root.main(arguments, prog_name="befl", standalone_mode=False)
+        # not root.main, which swallows a broken pipe
+        with root.make_context("befl", list(arguments), color=_colour()) as context:
+            root.invoke(context)
+    except click.exceptions.Exit as end:
+        return end.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo("interrupted", err=True)
         return 130
     except click.ClickException as error:
         error.show()
-        return 2
+        return _COULD_NOT
     except BeflError as error:
         show(error)
-        return 2 if error.code.split("-")[1] in _COULD_NOT_RUN else 1
+        return _COULD_NOT if error.code.split("-")[1] in _COULD_NOT_RUN else 1
+    except BrokenPipeError:  # the reader of our output has gone, as `head` goes: whatever came after was not done
+        return _BROKEN_PIPE
+    except OSError as error:
+        what = error.filename or "the output, or a file"
+        show(BeflError("BEFL-C-006", f"{what}: {error.strerror or type(error).__name__}"))
+        return _COULD_NOT
     return 0
 
 
@@ -109,10 +126,16 @@ def show(error: BeflError) -> None:
     """Print a refusal: code, what happened, what to do."""
     from befl.cli.common import visible
 
-    click.echo(f"{click.style(error.code, fg='red')}: {visible(error.message)}", err=True)
+    colour = _colour()
+    click.echo(f"{click.style(error.code, fg='red')}: {visible(error.message)}", err=True, color=colour)
     if error.hint:
-        click.echo(visible(error.hint), err=True)
-    click.echo(f"More: befl explain {error.code}", err=True)
+        click.echo(visible(error.hint), err=True, color=colour)
+    click.echo(f"More: befl explain {error.code}", err=True, color=colour)
+
+
+def _colour() -> bool | None:
+    """Say whether to colour: never with NO_COLOR (https://no-color.org), else where a terminal is."""
+    return False if os.environ.get("NO_COLOR") else None
 
 
 if __name__ == "__main__":

@@ -128,10 +128,10 @@ def logs(which: str, directory: Path, follow: bool, lines: int) -> None:
     with _refusals():
         paths = of.sources(directory, which)
         for line in of.last(paths, lines):
-            click.echo(f"{line.source} | {visible(line.text)}")
+            click.echo(visible(f"{line.source} | {line.text}", "\t"))
         if follow:
             for line in of.follow(paths):
-                click.echo(f"{line.source} | {visible(line.text)}")
+                click.echo(visible(f"{line.source} | {line.text}", "\t"))
 
 
 @network.command()
@@ -226,7 +226,7 @@ def _print(found: NetworkStatus, form: str) -> None:
     if form == "json":
         click.echo(json.dumps(dataclasses.asdict(found), indent=2))
         return
-    found = harmless(found)  # other institutions' peers answered some of it
+    found = harmless(found)  # versions and leaders are what others say
     for warning in found.warnings:
         click.echo(click.style(f"warning: {warning}", fg="red", bold=found.forked), err=False)
     state = "ready" if found.ready else "running, not ready" if found.running else "not running"

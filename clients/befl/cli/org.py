@@ -19,7 +19,10 @@ def org() -> None:
 @click.argument("directory", type=click.Path(path_type=Path, file_okay=False), metavar="DIR")
 @click.option("--name", required=True, help="The institution's short name: small letters, digits, hyphens.")
 @click.option(
-    "--host", default="127.0.0.1", show_default=True, help="Where its processes listen, as the others reach it."
+    "--host",
+    default="127.0.0.1",
+    show_default=True,
+    help="Where its processes listen: an address or a name of this machine, as the others reach it.",
 )
 @click.option("--channel", default="befl", show_default=True, help="The channel that it will join.")
 @format_option

@@ -6,17 +6,22 @@ import csv
 import io
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from befl.client.prediction import Predictions, load_model, read_app
-from befl.rules.errors import BeflError
+from befl.cli.common import visible
+
+if TYPE_CHECKING:
+    from befl.client.prediction import Predictions
 
 
 @click.command("predict")
 @click.argument("model", type=click.Path(path_type=Path))
 @click.argument("data", type=click.Path(path_type=Path))
-@click.option("--output", type=click.Path(path_type=Path), help="Write to this file instead of printing.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), metavar="FILE", help="Write to this file instead of printing."
+)
 @click.option(
     "--format",
     "form",
@@ -32,16 +37,15 @@ def predict(
 
     The columns are those that the model's task declared; the label is not needed. Needs no network.
     """
+    from befl.client.prediction import load_model, read_app, write_predictions
+
     loaded = load_model(model)
     made = loaded.predict(data, app=read_app(app) if app else None, python=python)
     text = {"table": _table, "csv": _csv, "json": _json}[form or ("csv" if output else "table")](made)
     if output is None:
         click.echo(text, nl=False)
-        return
-    try:
-        output.write_text(text, encoding="utf-8", newline="")
-    except OSError as error:
-        raise BeflError("BEFL-C-006", f"{output}: {error.strerror or type(error).__name__}") from None
+    else:
+        write_predictions(text, output, data)
 
 
 def _lines(made: Predictions) -> list[list[str]]:
@@ -57,7 +61,7 @@ def _lines(made: Predictions) -> list[list[str]]:
 
 
 def _table(made: Predictions) -> str:
-    lines = _lines(made)
+    lines = [[visible(cell, "") for cell in line] for line in _lines(made)]  # who made the model named the classes
     widths = [max(len(cell) for cell in column) for column in zip(*lines, strict=True)]
     return "".join(
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)) + "\n" for line in lines

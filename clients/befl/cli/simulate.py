@@ -20,15 +20,27 @@ if TYPE_CHECKING:
     type=click.Path(path_type=Path),
     help="A folder with a file or a folder for each institution, or one file to split; `data` beside TASK when absent.",
 )
-@click.option("--split", metavar="HOW", help="Divide one file: iid, dirichlet:0.5 (by the label) or column:NAME.")
-@click.option("--institutions", type=click.IntRange(1, 128), metavar="N", help="How many parts the split makes.")
-@click.option("--seed", type=click.IntRange(0), default=0, show_default=True, help="Decides the split.")
+@click.option(
+    "--split", metavar="HOW", help="Divide one file: iid (when absent), dirichlet:0.5 (by the label) or column:NAME."
+)
+@click.option(
+    "--institutions",
+    type=click.IntRange(1, 128),
+    metavar="N",
+    help="How many parts; [participants] most when absent, of a column all values.",
+)
+@click.option("--seed", type=click.IntRange(0), metavar="N", help="Decides the split; 0 when absent.")
 @click.option("--app", type=click.Path(path_type=Path), help="The app's folder, archive or file, if it is your own.")
-@click.option("--output", type=click.Path(path_type=Path, file_okay=False), metavar="DIR", help="Keep the model here.")
+@click.option(
+    "--output",
+    type=click.Path(path_type=Path, file_okay=False),
+    metavar="DIR",
+    help="Keep model, rounds and parts here.",
+)
 @click.option("--id", metavar="TASK", help="The task's id; that of a task on a network gives the same model.")
 @click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
 @click.option(
-    "--threads", type=click.IntRange(1), default=1, show_default=True, help="Threads of the training process."
+    "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of the training process."
 )
 @format_option
 def simulate(
@@ -36,7 +48,7 @@ def simulate(
     data: Path | None,
     split: str | None,
     institutions: int | None,
-    seed: int,
+    seed: int | None,
     app: Path | None,
     output: Path | None,
     id: str | None,  # noqa: A002  # the option's name

@@ -105,8 +105,17 @@ class Audit:
             progress=progress,
         )
 
-    def export(self, path: str | Path) -> int:
+    def export(self, path: str | Path, *, progress: Callable[[int], None] = lambda _: None) -> int:
         """Record the channel's blocks with their private data in a new file; return how many they are.
+
+        Nothing stays when it fails or is interrupted.
+
+        Parameters
+        ----------
+        path : path
+            The new file.
+        progress : callable
+            Is told how many blocks have been written.
 
         Raises
         ------
@@ -120,6 +129,7 @@ class Audit:
             for block in from_peer(self._network):
                 count += 1
                 yield block
+                progress(count)
 
         write_file(Path(path), counted())
         return count

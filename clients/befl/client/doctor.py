@@ -279,7 +279,7 @@ def gather(path: Path, task: str | Path | None, now: dt.datetime) -> AgentFacts:
             listed = _try(lambda: _tasks(config, profile))
     wrong, free = _writable(config.state_dir)
     approvals = _try(lambda: len(Store(config.state_dir).approvals())) if config.state_dir.is_dir() else 0
-    python = config.training.python
+    python = config.python
     return AgentFacts(
         str(path),
         now,

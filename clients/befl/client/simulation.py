@@ -7,6 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Final
 
 from befl.agent.store import write_whole
 from befl.client.tasks import read_spec
@@ -18,6 +19,9 @@ from befl.training import AppCode, builtin_apps, read_app
 
 __all__ = ["Round", "Simulation", "simulate"]
 
+_MODEL, _PARTS, _ROUNDS = "model", "parts", "rounds.json"
+_NEW: Final = "Name a new folder."
+
 
 def simulate(
     task: str | Path,
@@ -25,7 +29,7 @@ def simulate(
     data: str | Path | Mapping[str, str | Path] | None = None,
     split: str | None = None,
     institutions: int = 0,
-    seed: int = 0,
+    seed: int | None = None,
     app: str | Path | None = None,
     output: str | Path | None = None,
     id: str | None = None,  # noqa: A002 - the word that commands and listings use
@@ -43,17 +47,17 @@ def simulate(
         A folder with one file or folder for each institution; one file that ``split`` divides; or each institution's
         name and file. The folder ``data`` beside the task's file when None.
     split : str, optional
-        ``"iid"``, ``"dirichlet:A"`` or ``"column:NAME"``: see :func:`befl.simulate.split_file`.
+        ``"iid"`` (when None), ``"dirichlet:A"`` or ``"column:NAME"``: see :func:`befl.simulate.split_file`.
     institutions : int
         How many parts a split makes; 0 for the task's ``[participants] most``, or with ``column`` for all values.
-    seed : int
-        Decides the split.
+    seed : int, optional
+        Decides the split; 0 when None.
     app : path, optional
         The app's folder, archive or file, when it does not come with befl; the folder ``app`` beside the task's file
         when None.
     output : path, optional
         Where the model folder (``model``), the rounds (``rounds.json``) and the parts of a split (``parts``) go;
-        nothing is kept without it.
+        nothing is kept without it. A new or empty folder, or that of an earlier simulation.
     id : str, optional
         The id that the task shall have: with that of a task on a network the same model comes out.
     python : str, optional
@@ -67,25 +71,47 @@ def simulate(
     ------
     BeflError
         ``BEFL-C-002`` to ``BEFL-C-006`` for the task's file and id, ``BEFL-C-010`` and ``BEFL-C-011`` for the
-        institutions, and whatever rules, agents and the app refuse.
+        institutions, ``BEFL-C-012`` for an output that holds something else, and whatever rules, agents and the app
+        refuse.
     """
     spec = read_spec(task)
     if id is not None and not re.fullmatch("[0-9a-f]{16}", id):
         raise BeflError("BEFL-C-004", f"id: must be a task's id, 16 hex digits, not {id[:40]!r}")
+    rows = data if isinstance(data, Mapping) else Path(data or Path(task).parent / "data")
+    if output is not None:
+        _make_ready(Path(output), None if isinstance(rows, Mapping) else rows)
     with tempfile.TemporaryDirectory(prefix="befl-parts-") as temporary:
-        place = Path(output) / "parts" if output is not None else Path(temporary)
-        if isinstance(data, Mapping):
-            files = {name: Path(file) for name, file in data.items()}
+        place = Path(output) / _PARTS if output is not None else Path(temporary)
+        if isinstance(rows, Mapping):
+            files = {name: Path(file) for name, file in rows.items()}
         else:
-            files = _files(spec, Path(data or Path(task).parent / "data"), split, institutions, seed, place)
+            files = _files(spec, rows, split, institutions, seed, place)
         code = read_app(Path(app)) if app is not None else _beside(Path(task), spec)
         made = run(spec, files, task=id, app=code, python=python, threads=threads, progress=progress)
     if output is not None:
         for name, content in made.files.items():
-            write_whole(Path(output) / "model" / name, content, mode=0o644)
+            write_whole(Path(output) / _MODEL / name, content, mode=0o644)
         rounds = [each.record for each in made.rounds]
-        write_whole(Path(output) / "rounds.json", json.dumps(rounds, indent=1).encode(), mode=0o644)
+        write_whole(Path(output) / _ROUNDS, json.dumps(rounds, indent=1).encode(), mode=0o644)
     return made
+
+
+def _make_ready(output: Path, data: Path | None) -> None:
+    """Make the folder for what is kept, or refuse it, before anything is computed for it."""
+    if data is not None:
+        place, rows = output.resolve(), data.resolve()
+        if place.is_relative_to(rows) or (rows.is_relative_to(place / _PARTS) and rows.is_file()):
+            raise BeflError("BEFL-C-012", f"{output}: the data are there, and what is kept would lie among them", _NEW)
+    try:
+        output.mkdir(mode=0o700, parents=True, exist_ok=True)
+        foreign = sorted({each.name for each in output.iterdir()} - {_MODEL, _PARTS, _ROUNDS})
+        if foreign and not (output / _ROUNDS).is_file():
+            raise BeflError("BEFL-C-012", f"{output}: has {foreign[0]} in it and is no earlier simulation", _NEW)
+        (output / _MODEL).mkdir(mode=0o700, exist_ok=True)
+        with tempfile.TemporaryFile(dir=output / _MODEL):
+            pass
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{output}: {error.strerror or type(error).__name__}", _NEW) from None
 
 
 def _beside(task: Path, spec: TaskSpec) -> AppCode | None:
@@ -95,9 +121,11 @@ def _beside(task: Path, spec: TaskSpec) -> AppCode | None:
     return found if found is not None and found.name == spec.app.name else None
 
 
-def _files(spec: TaskSpec, data: Path, split: str | None, institutions: int, seed: int, place: Path) -> dict[str, Path]:
+def _files(
+    spec: TaskSpec, data: Path, split: str | None, institutions: int, seed: int | None, place: Path
+) -> dict[str, Path]:
     if data.is_dir():
-        if split or institutions:
+        if split or institutions or seed is not None:
             raise BeflError("BEFL-C-011", f"{data}: is a folder of institutions; a split divides one file")
         return institutions_of(data, spec.data.alias)
     if not data.exists():
@@ -108,4 +136,8 @@ def _files(spec: TaskSpec, data: Path, split: str | None, institutions: int, see
         )
     split = split or "iid"
     count = institutions or (0 if split.startswith("column:") else spec.participants.most)
-    return split_file(data, split, count, spec.data.label, place, seed=seed)
+    made = split_file(data, split, count, spec.data.label, place, seed=seed or 0)
+    for old in set(place.iterdir()) - set(made.values()):
+        if old.is_file():
+            old.unlink()  # of a split before this one: together they would be no split
+    return made

@@ -16,6 +16,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from befl.agent.store import write_whole
 from befl.rules.errors import BeflError
 
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9-]{0,31}")
@@ -81,7 +82,7 @@ def split_file(path: Path, split: str, count: int, label: str, folder: Path, *, 
     label : str
         The column, or for arrays the name, of what Dirichlet deals by (``y`` stands in for arrays).
     folder : Path
-        Where the parts go.
+        Where the parts go; for their owner's eyes, as rows are, whoever may read the whole.
     seed : int
         Decides chance.
 
@@ -93,7 +94,8 @@ def split_file(path: Path, split: str, count: int, label: str, folder: Path, *, 
     Raises
     ------
     BeflError
-        ``BEFL-C-011`` when the split cannot be made, ``BEFL-C-101`` when the file cannot be read.
+        ``BEFL-C-011`` when the split cannot be made, ``BEFL-C-101`` when the file cannot be read, ``BEFL-C-006`` when
+        a part cannot be written.
     """
     chosen = _SPLIT.fullmatch(split)
     if chosen is None:
@@ -110,10 +112,9 @@ def split_file(path: Path, split: str, count: int, label: str, folder: Path, *, 
         else:
             dealt = generator.permutation(rows.count)
             parts = {f"part{index + 1}": np.sort(dealt[index::count]) for index in range(count)}
-    folder.mkdir(parents=True, exist_ok=True)
     made = {name: folder / f"{name}{path.suffix}" for name in parts}
     for name, which in parts.items():
-        rows.write(made[name], which)
+        write_whole(made[name], rows.part(which))
     return made
 
 
@@ -125,6 +126,8 @@ def _files(folder: Path, alias: str) -> list[Path]:
 
 def _by_value(values: NDArray[np.str_], count: int) -> dict[str, NDArray[np.int64]]:
     found, numbers = np.unique(values, return_counts=True)
+    if count > len(found):
+        raise BeflError("BEFL-C-011", f"the column has {len(found)} values, which do not make {count} institutions")
     order = sorted(range(len(found)), key=lambda index: (-numbers[index], found[index]))[: count or None]
     parts: dict[str, NDArray[np.int64]] = {}
     for index in sorted(order, key=lambda index: found[index]):
@@ -184,12 +187,13 @@ class _Lines:
             raise BeflError("BEFL-C-106", f"{self._path}: row {short} has fewer cells than the header")
         return np.array([row[place].strip() for row in self._rows])
 
-    def write(self, path: Path, rows: NDArray[np.int64]) -> None:
-        """Write a part."""
-        with path.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(self._header)
-            writer.writerows(self._rows[row] for row in rows)
+    def part(self, rows: NDArray[np.int64]) -> bytes:
+        """Return the file of a part."""
+        made = io.StringIO()
+        writer = csv.writer(made, lineterminator="\n")
+        writer.writerow(self._header)
+        writer.writerows(self._rows[row] for row in rows)
+        return made.getvalue().encode()
 
 
 class _Arrays:
@@ -216,7 +220,9 @@ class _Arrays:
             raise BeflError("BEFL-C-105", f"{self._path}: there is no array {name[:40]!r} with one value a row")
         return array.astype(np.str_)
 
-    def write(self, path: Path, rows: NDArray[np.int64]) -> None:
-        """Write a part."""
+    def part(self, rows: NDArray[np.int64]) -> bytes:
+        """Return the file of a part."""
         parts: dict[str, Any] = {name: array[rows] for name, array in self._arrays.items()}
-        np.savez(path, **parts)
+        made = io.BytesIO()
+        np.savez(made, **parts)
+        return made.getvalue()

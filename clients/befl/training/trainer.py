@@ -76,7 +76,7 @@ class Trainer:
     problem : Problem
         What is learned: the rows' shape, and what is predicted.
     python : str or None
-        Interpreter with numpy and what the app imports; this one by default.
+        Interpreter with numpy and what the app imports, as a path or a name in PATH; this one by default.
     threads : int
         Threads for numerical libraries. More are faster and may change the last bits of an update.
     timeout : float
@@ -112,7 +112,8 @@ class Trainer:
         self._settings = dict(settings)
         self._problem = problem
         self._device = device
-        self._python = python or sys.executable
+        # a path is meant from here, and the process starts in a folder of its own; a link is not followed
+        self._python = str(Path(python).absolute()) if python and "/" in python else python or sys.executable
         self._threads = threads
         self._timeout = timeout
         self._memory = memory
@@ -410,7 +411,7 @@ class _Process:
             raise BeflError(
                 "BEFL-M-101",
                 f"interpreter {python}" + (f" as user {user}" if user else "") + f": {child.strerror}",
-                "The agent's configuration names it under [training] python.",
+                "Name a Python that has torch: --python, or [training] python in AGENT.toml.",
             )
         self._child = child
         self._pipes: tuple[IO[bytes], ...] = tuple(

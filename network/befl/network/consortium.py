@@ -13,7 +13,6 @@ import random
 import select
 import shutil
 import signal
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -27,6 +26,7 @@ from befl.network.definition import Definition
 from befl.network.institution import Member
 from befl.network.layout import PUBLIC, Layout
 from befl.network.observe import NetworkStatus, must_be_network, status
+from befl.network.ports import bindable, must_be_here
 from befl.network.topology import PORTS, Institution, Topology, dump, from_table, make, parse, with_ports
 from befl.rules.errors import BeflError
 
@@ -67,12 +67,14 @@ def up(
     Raises
     ------
     BeflError
-        N-001 to N-003 no Fabric, N-005 another command runs, N-006 a port is taken, N-007 a Fabric command failed,
-        N-008 a process does not stay up, N-010 the folder holds something else, N-011 it is another network, G-001 not
-        in time.
+        C-004 a host that is none of this machine, N-001 to N-003 no Fabric, N-005 another command runs, N-006 a port is
+        taken, N-007 a Fabric command failed, N-008 a process does not stay up, N-010 the folder holds something else,
+        N-011 it is another network, G-001 not in time.
         Whatever this call started is stopped again when it fails or is interrupted, and the next call resumes.
     """
     layout = Layout(Path(directory).absolute())
+    for host in {one.host for one in topology.institutions} if topology is not None else ():
+        must_be_here(host)  # before anything is made
     programs = fabric.locate(progress)
     _claim(layout.directory)
     with _locked(layout):
@@ -326,7 +328,7 @@ def _free_ports(hosts: Sequence[str], used: set[int]) -> list[int]:
     for host in hosts:
         for _ in range(_PORTS_TO - _PORTS_FROM):
             candidate = candidate + 1 if candidate + 1 < _PORTS_TO else _PORTS_FROM
-            if candidate not in used and _bindable(host, candidate):
+            if candidate not in used and bindable(host, candidate):
                 break
         else:
             raise BeflError("BEFL-N-006", f"no free port between {_PORTS_FROM} and {_PORTS_TO} on {host}")
@@ -337,26 +339,15 @@ def _free_ports(hosts: Sequence[str], used: set[int]) -> list[int]:
 
 def _check_ports(institutions: Sequence[Institution]) -> None:
     for institution in institutions:
+        must_be_here(institution.host)  # it may have moved
         for name in PORTS:
             port = institution.port(name)
-            if not _bindable(institution.host, port):
+            if not bindable(institution.host, port):
                 raise BeflError(
                     "BEFL-N-006",
                     f"institutions.{institution.name}.ports.{name}: port {port} on {institution.host} is taken",
                     f"`ss -ltnp 'sport = :{port}'` names the process that listens; end it and try again.",
                 )
-
-
-def _bindable(host: str, port: int) -> bool:
-    with socket.socket() as probe:
-        probe.setsockopt(
-            socket.SOL_SOCKET, socket.SO_REUSEADDR, 1
-        )  # as servers do: connections that linger do not count
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _claim(directory: Path) -> None:

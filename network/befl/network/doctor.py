@@ -14,7 +14,6 @@ import json
 import os
 import re
 import shutil
-import socket
 import ssl
 import sys
 from collections.abc import Callable, Iterator, Mapping
@@ -29,6 +28,7 @@ from befl.network import commands, fabric, observe
 from befl.network.certificates import WARN_DAYS, Certificate, certificates
 from befl.network.layout import Layout
 from befl.network.observe import Eyes, InstitutionStatus, NetworkStatus, Observer
+from befl.network.ports import bindable
 from befl.network.topology import PORTS, Topology
 from befl.operations.findings import Finding
 from befl.rules.errors import BeflError
@@ -676,18 +676,6 @@ def _taken(topology: Topology, seen: NetworkStatus) -> dict[str, int]:
             if not bindable(institution.host, port):
                 found[f"{institution.name}.ports.{name}"] = port
     return found
-
-
-def bindable(host: str, port: int) -> bool:
-    """Whether a server could listen there now."""
-    with socket.socket() as probe:
-        # as servers do: connections that linger do not count
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError:
-            return False
-    return True
 
 
 def _gone(layout: Layout) -> dict[str, str]:

@@ -86,6 +86,15 @@ def test_data_without_a_file(read):
     assert "none" in caught.value.hint
 
 
+@pytest.mark.parametrize(
+    ("written", "means"),
+    [("", ""), ("python3.12", "python3.12"), ("/opt/py/bin/python", "/opt/py/bin/python"), ("../py/python", None)],
+)
+def test_the_interpreter(read, tmp_path, written, means):
+    config = read(FULL.replace("/opt/torch/bin/python", written))
+    assert config.python == (means if means is not None else f"{config.folder}/../py/python")
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(BeflError, match=r"BEFL-C-006: .*AGENT\.toml: No such file"):
         load(tmp_path / "AGENT.toml")

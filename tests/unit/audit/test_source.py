@@ -38,6 +38,23 @@ def test_what_was_written_is_read_again(tmp_path):
     assert (tmp_path / "c").read_bytes() == (tmp_path / "a").read_bytes()
 
 
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), BeflError("BEFL-G-002", "gone"), OSError(28, "disk full")])
+def test_what_is_cut_short_does_not_stay(tmp_path, error):
+    def blocks():
+        yield made(0)
+        raise error
+
+    with pytest.raises(BaseException, match=r"gone|disk full|^$") as caught:
+        source.write_file(tmp_path / "a", blocks())
+    assert (caught.value is error) != isinstance(error, OSError)
+    assert list(tmp_path.iterdir()) == []
+    source.write_file(tmp_path / "a", [made(0)])
+    with pytest.raises(BeflError, match="BEFL-C-006") as caught:
+        source.write_file(tmp_path / "a", [made(1)])
+    assert "name a new file" in caught.value.hint
+    assert list(source.from_files([tmp_path / "a"])) == [made(0)]
+
+
 @pytest.mark.parametrize(("first", "numbers"), [(0, [0, 1, 2]), (2, [2]), (3, []), (9, [])])
 @pytest.mark.parametrize("private", [True, False])
 def test_a_peers_blocks_from_where_one_likes(first, numbers, private):

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import os
+import pty
+import re
 import subprocess
 import sys
+from pathlib import Path
 
 import click
 import pytest
 
 from befl.cli.main import root, run
+from befl.gateway import wait
 from befl.rules.errors import CODES, BeflError
 from befl.rules.version import __version__
+
+ROOT = Path(__file__).parents[3]
 
 
 def commands(group: click.Group, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
@@ -144,19 +152,136 @@ def befl(*arguments: str, **options) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_reader_that_goes_away_is_no_failure():
-    """`befl explain | head -1`."""
-    with subprocess.Popen(
-        [sys.executable, "-m", "befl.cli.main", "explain"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
-    ) as process:
-        process.stdout.close()
-        errors = process.stderr.read()
-        assert process.wait(30) == 0
-    assert errors == b""
+REPLAY = ["audit", "replay", "2858cf0e19eb0ba2", "--blocks", str(ROOT / "tests/ledgers/0.1.0.gz")]
 
 
 @pytest.mark.parametrize(
-    "arguments", [[], ["--help"], ["--version"], ["task", "--help"], ["task", "publish", "--help"]]
+    "arguments", [["explain"], ["--help"], [*REPLAY, "--model", "MODEL"]], ids=["a", "help", "fail"]
+)
+def test_a_reader_that_goes_away_is_no_success(tmp_path, arguments):
+    """`befl audit replay ... | head -1`: what ended early has not said yes."""
+    (tmp_path / "manifest.json").write_text("{}")  # a model folder that is not the task's: the verdict is FAIL
+    arguments = [str(tmp_path) if each == "MODEL" else each for each in arguments]
+    with subprocess.Popen(
+        [sys.executable, "-m", "befl.cli.main", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        process.stdout.close()
+        errors = process.stderr.read()
+        assert process.wait(60) == 141
+    assert "Traceback" not in errors
+    assert "Exception" not in errors
+
+
+LONG = "n" * 300
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["init", LONG],
+        ["simulate", "TASK.toml", "--data", LONG],
+        ["simulate", "TASK.toml", "--output", LONG],
+        ["simulate", "TASK.toml", "--output", "file/x"],
+        ["simulate", "TASK.toml", "--data", "data/north.csv", "--split", "iid", "--output", "file/x"],
+        ["app", "show", LONG],
+        ["app", "approve", LONG, "--config", "AGENT.toml"],
+        ["app", "pack", "app", "--output", f"{LONG}.befl-app"],
+        ["model", "verify", "data", "--network", LONG],
+        ["task", "list", "--network", LONG],
+        ["doctor", "--network", LONG],
+    ],
+    ids=lambda arguments: " ".join(arguments).replace(LONG, "LONG"),
+)
+def test_what_the_system_refuses_has_a_code(tmp_path, monkeypatch, capsys, arguments):
+    assert run(["init", str(tmp_path / "here")]) == 0
+    monkeypatch.chdir(tmp_path / "here")
+    (tmp_path / "here" / "file").write_text("")
+    capsys.readouterr()
+    try:
+        ended = run(arguments)
+    except SystemExit as end:  # of doctor
+        ended = end.code
+    said = capsys.readouterr()
+    assert ended in (1, 2)
+    assert re.match(r"BEFL-[CN]-[0-9]{3}: ", said.err) or "PROBLEM" in said.out
+    assert "Errno" not in said.err
+
+
+@pytest.mark.parametrize("arguments", [["version"], ["explain"], ["--help"], ["task", "--help"], ["app", "list"]])
+def test_a_disk_that_is_full(arguments):
+    with open("/dev/full", "w") as full:  # noqa: PTH123  # a device
+        done = subprocess.run(
+            [sys.executable, "-m", "befl.cli.main", *arguments],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+    assert done.returncode == 2
+    assert done.stderr.startswith("BEFL-C-006: ")
+    assert "No space left on device" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_sigterm_leaves_nothing(tmp_path):
+    """As `timeout`, batch systems and service managers end a command; parts of a split are somebody's rows."""
+    assert run(["init", str(tmp_path / "here")]) == 0
+    task = tmp_path / "here" / "TASK.toml"
+    task.write_text(re.sub(r"^count = .*", "count = 1000", task.read_text(), flags=re.MULTILINE))
+    (tmp_path / "tmp").mkdir()
+    split = ["--data", str(tmp_path / "here/data/north.csv"), "--split", "iid", "--institutions", "2"]
+    with subprocess.Popen(
+        [sys.executable, "-m", "befl.cli.main", "simulate", str(task), *split],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TMPDIR": str(tmp_path / "tmp")},
+    ) as process:
+        assert process.stdout.readline().startswith("round")
+        assert {path.name.rpartition("-")[0] for path in (tmp_path / "tmp").iterdir()} >= {"befl-parts"}
+        process.terminate()
+        assert process.wait(60) == 143
+        assert process.stderr.read() == ""
+    wait.until(lambda: not list((tmp_path / "tmp").iterdir()), timeout=20, what="the folders removed")
+
+
+@pytest.mark.parametrize(("value", "coloured"), [("1", False), ("", True)])
+def test_no_color(tmp_path, value, coloured):
+    """On a terminal; https://no-color.org."""
+    ours, theirs = pty.openpty()
+    subprocess.run(
+        [sys.executable, "-m", "befl.cli.main", "data", "check", "absent.toml", "--data", "absent.csv"],
+        env={**os.environ, "NO_COLOR": value},
+        stderr=theirs,
+        check=False,
+        timeout=60,
+    )
+    os.close(theirs)
+    said = b""
+    with contextlib.suppress(OSError):  # the end of a terminal
+        while piece := os.read(ours, 4096):
+            said += piece
+    os.close(ours)
+    assert b"BEFL-C-006" in said
+    assert (b"\x1b[31m" in said) == coloured
+
+
+def test_a_shell_can_complete():
+    done = subprocess.run(
+        [sys.executable, "-m", "befl.cli.main"],
+        env={**os.environ, "_BEFL_COMPLETE": "bash_complete", "COMP_WORDS": "befl ver", "COMP_CWORD": "1"},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.stdout == "plain,version\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["--help"], ["--version"], ["task", "--help"], ["task", "publish", "--help"], ["predict", "--help"]],
 )
 def test_help_imports_nothing_heavy(arguments):
     code = (

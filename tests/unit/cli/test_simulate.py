@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import stat
+import sys
 
 import pytest
 from tests.unit.simulate.test_consortium import TASK, table
@@ -57,6 +59,13 @@ def test_named_files_in_python(place):
         (["absent.toml"], 2, "BEFL-C-006"),
         (["TASK.toml", "--data", "absent"], 2, "BEFL-C-101"),
         (["TASK.toml", "--split", "iid"], 2, "BEFL-C-011"),
+        (["TASK.toml", "--seed", "5"], 2, "BEFL-C-011"),
+        (["TASK.toml", "--data", "all.csv", "--split", "column:disease", "--institutions", "5"], 2, "BEFL-C-011"),
+        (["TASK.toml", "--output", "data"], 2, "BEFL-C-012"),
+        (["TASK.toml", "--output", "data/run"], 2, "BEFL-C-012"),
+        (["TASK.toml", "--output", "."], 2, "BEFL-C-012"),
+        (["TASK.toml", "--output", "all.csv/run"], 2, "BEFL-C-006"),
+        (["TASK.toml", "--output", "/proc/run"], 2, "BEFL-C-006"),
         (["TASK.toml", "--data", "all.csv", "--institutions", "2"], 2, "BEFL-C-010"),
         (["TASK.toml", "--data", "all.csv", "--id", "zz"], 2, "BEFL-C-004"),
         (["TASK.toml", "--app", "absent.py"], 1, "BEFL-M-101"),
@@ -67,3 +76,30 @@ def test_refusals(place, capsys, arguments, status, code):
     said = capsys.readouterr()
     assert said.err.startswith(f"{code}: ")
     assert said.out == ""
+
+
+def test_what_is_kept_is_for_the_owner_and_of_one_split(place, capsys):
+    """Parts are rows of institutions: not readable for others, whoever may read the whole; and no older ones remain."""
+    (place / "all.csv").chmod(0o600)
+    for count in ("4", "3"):  # again into the same folder, which is an earlier simulation's
+        arguments = ["--data", "all.csv", "--split", "iid", "--institutions", count, "--output", "made/run"]
+        assert run(["simulate", "TASK.toml", *arguments]) == 0
+    parts = sorted((place / "made/run/parts").iterdir())
+    assert [path.name for path in parts] == ["part1.csv", "part2.csv", "part3.csv"]
+    assert {stat.S_IMODE(path.stat().st_mode) for path in parts} == {0o600}
+    assert {stat.S_IMODE((place / "made/run" / name).stat().st_mode) for name in (".", "parts")} == {0o700}
+    rows = (place / "made/run/parts/part1.csv").read_bytes()
+    arguments = ["--data", "made/run/parts/part1.csv", "--split", "iid", "--output", "made/run"]
+    assert run(["simulate", "TASK.toml", *arguments]) == 2
+    assert "BEFL-C-012" in capsys.readouterr().err
+    assert (place / "made/run/parts/part1.csv").read_bytes() == rows
+
+
+def test_an_interpreter_beside(place, capsys):
+    """A path to Python is meant from the working folder."""
+    (place / "py").mkdir()
+    (place / "py/python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+    (place / "py/python").chmod(0o755)
+    assert run(["simulate", "TASK.toml", "--python", "py/python"]) == 0
+    assert run(["simulate", "TASK.toml", "--python", "py/absent"]) == 1
+    assert "--python, or [training] python in AGENT.toml" in capsys.readouterr().err

@@ -23,6 +23,7 @@ from befl.network.layout import Layout
 from befl.rules.errors import BeflError
 
 STAYS = "exec sleep 600"
+PORTS = {name: 30_000 + number for number, name in enumerate(topology.PORTS)}
 
 
 @pytest.fixture
@@ -142,6 +143,21 @@ def test_no_port_is_free(monkeypatch):
     monkeypatch.setattr(consortium, "_PORTS_TO", consortium._PORTS_FROM + 2)
     with pytest.raises(BeflError, match=r"BEFL-N-006: no free port between 20000 and 20002 on 127\.0\.0\.1"):
         consortium._free_ports(["127.0.0.1"] * 3, set())
+
+
+@pytest.mark.parametrize("host", ["203.0.113.7", "no-such-name.invalid", "x" * 70])
+def test_a_host_that_is_none_of_this_machine(stand_in, tmp_path, host):
+    """Behind NAT, or mistyped; known at once, with nothing left."""
+    stand_in()
+    began = time.monotonic()
+    with pytest.raises(BeflError, match=r"BEFL-C-004: host: .* is no address of this machine") as caught:
+        consortium.init(tmp_path / "n", "north", host)
+    assert "ip addr" in caught.value.hint
+    assert time.monotonic() - began < 60
+    assert not (tmp_path / "n").exists()
+    kept = topology.from_table({"befl": 1, "institutions": {"north": {"host": host, "ports": PORTS}}})
+    with pytest.raises(BeflError, match="BEFL-C-004"):
+        consortium._check_ports(kept.institutions)
 
 
 def test_free_ports_are_all_different():
