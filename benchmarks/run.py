@@ -10,6 +10,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import signal
 import statistics
 import subprocess
@@ -113,6 +114,23 @@ def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
         return [median("replay_50_rounds_s", replay.measure(folder, task), "s")]
 
 
+def join_s(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # a page has no short form
+    """A fifth institution joins four: machine time of the page's commands, as the test that types the page sums it."""
+    page = "tests/network/test_join.py"
+    done = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q", "-s", "-m", "slow", "-p", "no:cacheprovider", page],
+        cwd=Path(__file__).parents[1],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        check=False,
+    )
+    found = re.search(r"^joining took ([0-9.]+) s in (\d+) commands", done.stdout, re.MULTILINE)
+    if done.returncode or found is None:
+        sys.exit(f"{page} has failed:\n{done.stdout[-2000:]}")
+    return [Figure("join_s", float(found[1]), "s", [float(found[1])], steps={"commands": float(found[2])})]
+
+
 def memory_500_rounds(*, quick: bool) -> list[Figure]:
     """Resident memory of every process while agents train 500 rounds; the process that grows most."""
     held = memory.measure(*((20, 10, 1) if quick else (500, 10)))
@@ -151,9 +169,10 @@ SPEED: dict[str, Callable[..., list[Figure]]] = {
     "ledger_tax": ledger_tax,
     "replay_50_rounds_s": replay_50_rounds_s,
 }
-#: Measured by name only: 500 rounds take minutes in which nothing else is learned, and studies train for many more.
+#: Measured by name only: 500 rounds, a page typed and studies take minutes each.
 BY_NAME: dict[str, Callable[..., list[Figure]]] = {
     "memory_500_rounds": memory_500_rounds,
+    "join_s": join_s,
     **{name: learned(name) for name in learning.STUDIES},
 }
 FIGURES = SPEED | BY_NAME
