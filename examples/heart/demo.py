@@ -161,8 +161,8 @@ def train(console: Console, network: Path, consortium: client.Client) -> str:
                 continue
             spinner.update(f"round {current.number}: {current.state}, {len(current.updates)} updates")
             if change.transaction == "Close":
-                closed[current.number] = change
-            done = current.number - (change.transaction == "Open")
+                closed[change.round] = change
+            done = change.round - (change.transaction == "Open")  # the view may be a round further
             if change.transaction in ("Open", "Finish") and done:
                 console.print(round_line(consortium, made.task, done, closed.get(done)), markup=False)
     return made.task

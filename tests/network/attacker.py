@@ -24,6 +24,7 @@ from befl.rules import canonical, codec
 from befl.rules import spec as specs
 from befl.rules.errors import BeflError
 
+from .conftest import level
 from .matrix import CALLERS, EVERY_ROLE, OK, SPECIFICATION, STAGES
 
 ORGS = ("org1", "org2", "org3")  # the one whose turn it is, another member, and one that has not registered
@@ -160,9 +161,7 @@ class World:
         return [self.contract(auditor, org).network.height() for org in ORGS]
 
     def level(self) -> int:
-        """Wait until all peers have the same blocks, and return how many."""
-        wait.until(lambda: len(set(self.heights())) == 1, timeout=20, what="all peers at one height")
-        return self.heights()[0]
+        return level(self.heights)
 
     # --- states ----------------------------------------------------------------------------------------------------
 

@@ -3,17 +3,31 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
 import befl.network
+from befl.gateway import wait
 
 from .conformance import conformance
 
 __all__ = ["conformance"]
+
+
+def level(heights: Callable[[], Sequence[int]]) -> int:
+    """Wait until all peers have the same blocks, and return how many.
+
+    What one institution's peer has committed another's may hear of later, and refuse for the lack of it.
+    """
+
+    def one() -> int:
+        found = set(heights())
+        return found.pop() if len(found) == 1 else 0
+
+    return wait.until(one, timeout=30, what="all peers at one height")
 
 
 @dataclass(frozen=True)
@@ -32,6 +46,9 @@ class Consortium:
 
     def status(self) -> befl.network.NetworkStatus:
         return befl.network.status(self.directory)
+
+    def level(self) -> int:
+        return level(lambda: [one.height for one in self.status().institutions])
 
 
 @pytest.fixture(scope="session")

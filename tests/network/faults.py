@@ -227,7 +227,8 @@ class Faults:
                 victim.kill()
             case "trainer":
                 for child in victim.children():
-                    os.kill(child, signal.SIGKILL)
+                    with contextlib.suppress(ProcessLookupError):  # it has ended by itself
+                        os.kill(child, signal.SIGKILL)
             case "supervisor":
                 self._kill_supervisor()
             case _:

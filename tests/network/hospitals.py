@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +134,8 @@ class Hospital:
         """The agent's own processes: the training of each task."""
         found = []
         for thread in Path(f"/proc/{self.process.pid}/task").iterdir():
-            found += [int(pid) for pid in (thread / "children").read_text().split()]
+            with contextlib.suppress(OSError):  # that thread has ended meanwhile
+                found += [int(pid) for pid in (thread / "children").read_text().split()]
         return found
 
     def kill(self) -> None:
@@ -159,7 +160,7 @@ def _alive(pid: int) -> bool:
         return False
 
 
-@contextmanager
+@contextlib.contextmanager
 def hospitals(consortium, folder: Path, alias: str, *, apply: str = "always") -> Iterator[list[Hospital]]:
     """The agents' folders, apps approved; those that run at the end are killed."""
     made = [Hospital(consortium, org, folder, alias, apply=apply) for org in consortium.institutions]

@@ -32,7 +32,7 @@ def clients(consortium):
 def test_an_agent_that_is_killed(consortium, clients, tmp_path):
     """After its submission, and in the middle of training: the same model as if nothing had happened."""
     client = clients["org2/agent"]
-    task = clients["org1/issuer"].tasks.publish(task_toml(tmp_path, "killed", epochs=2000)).task
+    task = clients["org1/issuer"].tasks.publish(task_toml(tmp_path, "killed", epochs=8000)).task
     with hospitals(consortium, tmp_path, "killed") as agents:
         victim, kept = agents[0], agents[0].folder / "state" / "tasks" / task
         changes = client.tasks.watch(task)
@@ -48,7 +48,7 @@ def test_an_agent_that_is_killed(consortium, clients, tmp_path):
                 if victim.msp_id not in current.updates:
                     continue
             else:
-                wait.pause(0.15)  # training takes longer
+                wait.pause(0.15)  # training takes ten times as long
                 assert not (kept / "update-000002").exists()
             assert victim.children(), "the training process"
             killed.append(current.number)
@@ -106,6 +106,7 @@ def test_what_the_peers_refuse_changes_nothing(consortium, clients, tmp_path):
     counts = Counts(0, 0, 0, (0,) * BINS, (0,) * BINS)
 
     def refused(refusals):
+        consortium.level()
         before = one.view(task)
         for code, act in refusals:
             with pytest.raises(BeflError) as caught:
@@ -128,6 +129,7 @@ def test_what_the_peers_refuse_changes_nothing(consortium, clients, tmp_path):
     one.apply(task, APP)
     refused([("BEFL-T-003", lambda: one.apply(task, APP)), ("BEFL-T-005", lambda: one.open(task))])
     two.apply(task, APP)
+    consortium.level()
     one.open(task)
     refused(
         [
@@ -152,8 +154,11 @@ def test_two_submissions_at_once_are_one(consortium, clients, tmp_path):
     one, issuer = clients["org1/agent"].ledger, clients["org1/issuer"].ledger
     spec = specs.from_toml(task_toml(tmp_path, "once", least=1, most=1).read_bytes())
     task = issuer.publish(spec, APP, LAYOUT, MODEL).value["task"]
+    consortium.level()
     one.apply(task, APP)
+    consortium.level()
     one.open(task)
+    consortium.level()
     codes, start = [], threading.Barrier(2)
 
     def submit(weight: int) -> None:

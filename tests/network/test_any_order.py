@@ -100,7 +100,7 @@ def test_an_agent_outlives_the_network_and_ends_without_it(network, tmp_path):
 
 def uses(process: Path, directory: Path) -> bool:
     try:
-        command, folder = (process / "cmdline").read_text(), str((process / "cwd").readlink())
+        command, folder = (process / "cmdline").read_bytes(), str((process / "cwd").readlink())
     except OSError:
         return False
-    return str(directory) in command or str(directory) in folder
+    return os.fsencode(directory) in command or str(directory) in folder

@@ -41,6 +41,7 @@ def test_an_app_travels_and_trains(consortium, tmp_path, forest):
             assert (approved["digest"], bool(approved["txid"])) == (digest, True)
         for each in agents:
             each.says(f"model in {each.folder / 'state' / 'models' / task}", timeout=90)
+        consortium.level()
         [line] = [each for each in befl_json("app", "list", *network, "--as", "org3") if each["name"] == "forest"]
         assert (line["digest"], line["added_by"]) == (digest, consortium.msp_ids[0])
         assert line["approved_by"] == sorted(consortium.msp_ids)
@@ -48,6 +49,7 @@ def test_an_app_travels_and_trains(consortium, tmp_path, forest):
         assert kept.stat().st_mode & 0o777 == 0o600
         assert read_app(kept) == read_app(forest)
         befl("app", "withdraw", "forest", "--config", agents[2].config)  # the operator's identity lies beside
+        consortium.level()
         [line] = [each for each in befl_json("app", "list", *network, "--as", "org1") if each["name"] == "forest"]
         assert line["approved_by"] == sorted(consortium.msp_ids[:2])
         folder = tmp_path / "model"
@@ -60,9 +62,11 @@ def test_an_app_travels_and_trains(consortium, tmp_path, forest):
 def test_a_task_that_is_declined_is_in_vain(consortium, tmp_path):
     network = ("--network", consortium.directory)
     task = befl_json("task", "publish", task_toml(tmp_path, "nobody"), *network, "--as", "org1")["task"]
+    consortium.level()
     befl("task", "decline", task, "--reason", "no staff", *network, "--as", "org2")
     befl("task", "apply", task, *network, "--as", "org3")
     befl("task", "leave", task, *network, "--as", "org3")
+    consortium.level()
     page = befl("task", "show", task, *network, "--as", "org1")
     assert f"declined   {consortium.msp_ids[1]} (no staff)" in page
     assert f"declined   {consortium.msp_ids[2]} (not said)" in page

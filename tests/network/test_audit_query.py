@@ -27,6 +27,7 @@ def test_an_auditor_sees_who_did_what_and_when(consortium):
             "MemberContract:Announce", "alone.example:7443", "", endorsing_organizations=["Org1MSP"]
         )
 
+    consortium.level()
     asked = (*network, "--as", "org3/watcher", "--kind", "Announce", "--after", f"{done.block - 1}:9999")
     found = befl_json("audit", "query", *asked)
     by = {each["txid"]: each for each in found["entries"]}

@@ -242,11 +242,13 @@ def test_what_is_held_back_and_ordered_after_its_phase(world, name):
     for stage, steps in HELD[name]:
         subject = world.walk(stage)
         arguments, transient = world.asked(subject, name)
+        world.level()  # two endorsers a block behind would refuse
         held = world.acting(name, org).endorse(name, *arguments, transient=transient)
         if stage == "brief":
             world.late(subject)
         for step in steps:
             world.do(subject, step)
+        world.level()  # what another institution has done is to be in it
         before = world.everything(subject.task)
         status = held.submit().status()
         assert status.validation_code == "MVCC_READ_CONFLICT", (stage, steps)

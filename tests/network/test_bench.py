@@ -61,12 +61,15 @@ def test_rounds_are_measured_by_step(tmp_path):
 
 
 def test_interrupted_it_leaves_nothing_running(tmp_path):
-    process = subprocess.Popen(
+    with subprocess.Popen(
         command(tmp_path, "round_10k_s"), env=environment(tmp_path), stderr=subprocess.PIPE, text=True
-    )
-    wait.until(lambda: len(left(tmp_path)) > 3, timeout=120, what="processes of a network")
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=120)
+    ) as process:
+        try:
+            wait.until(lambda: len(left(tmp_path)) > 3, timeout=120, what="processes of a network")
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=120)
+        finally:
+            process.kill()
     assert process.returncode == 130, errors
     assert "interrupted" in errors
     assert left(tmp_path) == []

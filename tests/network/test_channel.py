@@ -74,6 +74,7 @@ def test_an_update_is_signed_apart_and_has_its_time(consortium, tmp_path):
             with pytest.raises(BeflError, match="BEFL-N-017: Channel/Orderer/BatchTimeout has changed"):
                 act()
         channel.propose(member, timeout("25ms"), ours)
+    consortium.level()
     with running.acting(consortium.directory, "org2") as member:
         channel.sign(member, ours, ours)
     with running.acting(consortium.directory, "org1") as member:

@@ -21,17 +21,21 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
     with hospitals(consortium, tmp_path, "cli") as agents:
         made = befl_json("task", "publish", task_toml(tmp_path, "cli"), *network, "--as", "org1")
         task = made["task"]
+        consortium.level()
         with subprocess.Popen(
             [*BEFL, "task", "watch", task, *map(str, network), "--as", "org2", "--format", "json"],
             stdout=subprocess.PIPE,
             text=True,
         ) as watcher:
-            first = json.loads(watcher.stdout.readline())
-            assert (first["state"], first["transaction"]) == ("published", "")
-            for each in agents:
-                each.start()
-            changes = [json.loads(line) for line in watcher.stdout]
-            assert watcher.wait(10) == 0
+            try:
+                first = json.loads(watcher.stdout.readline())
+                assert (first["state"], first["transaction"]) == ("published", "")
+                for each in agents:
+                    each.start()
+                changes = [json.loads(line) for line in watcher.stdout]
+                assert watcher.wait(10) == 0
+            finally:
+                watcher.kill()
         names = [change["transaction"] for change in changes]
         assert {name: names.count(name) for name in set(names)} == {
             "Apply": 3,
@@ -48,6 +52,7 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         assert [change["waits_for"]["what"] for change in changes][-1] == "nothing"
         assert [change["block"] for change in changes] == sorted(change["block"] for change in changes)
 
+        consortium.level()
         [line] = [each for each in befl_json("task", "list", *network, "--as", "org3") if each["id"] == task]
         assert (line["state"], line["round"], line["issuer"]) == ("finished", 2, consortium.msp_ids[0])
         shown = befl("task", "show", task, *network, "--as", "org2")

@@ -49,6 +49,7 @@ def next_release(folder: Path) -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder / root) for root in ROOTS)}
 
 
+@pytest.mark.timeout(600)
 def test_an_upgrade_while_a_task_runs(own, tmp_path):
     release = next_release(tmp_path / "release")
 
@@ -77,7 +78,7 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
         hospitals(own, tmp_path, "hearts") as agents,
         connect(network=own.directory, identity="org1", name="issuer") as client,
     ):
-        task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=200, count=30)).task
+        task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=200, count=80)).task
         for each in agents:
             each.start()
         wait.until(lambda: (client.tasks.get(task).record.get("round") or 0) >= 2, timeout=90, what="the second round")
@@ -96,9 +97,9 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
         assert all("the own peer serves sequence 2" in each for each in said), said
         at = client.tasks.get(task)
         assert at.state == "running", "the task was to be running all the while"
-        wait.until(lambda: client.tasks.get(task).state == "finished", timeout=120, interval=0.5, what="the task's end")
+        wait.until(lambda: client.tasks.get(task).state == "finished", timeout=240, interval=0.5, what="the task's end")
         assert client.tasks.get(task).record["rules"] == rules
-        assert (at.record["round"] or 0) < 30
+        assert (at.record["round"] or 0) < 80
         digest, _ = undisturbed(client, task, agents)
         assert client.ledger.model(task)["model"] == digest
 

@@ -24,7 +24,8 @@ def alive(directory: Path) -> list[str]:
     found = []
     for place in Path("/proc").glob("[0-9]*"):
         try:
-            if str(directory) in (place / "cmdline").read_text() or str(directory) in str((place / "cwd").readlink()):
+            command, folder = (place / "cmdline").read_bytes(), str((place / "cwd").readlink())
+            if os.fsencode(directory) in command or str(directory) in folder:
                 found.append(place.name)
         except OSError:
             continue

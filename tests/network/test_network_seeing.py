@@ -159,7 +159,10 @@ def test_following_a_log(consortium, tmp_path):
             text = wait.until(refused, timeout=20, interval=0.3, what="a line of the log")
         finally:
             process.send_signal(signal.SIGINT)
-            process.wait(10)
+            try:
+                process.wait(20)
+            finally:
+                process.kill()
     assert process.returncode == 130
     assert text.startswith("org1/chaincode | ")
     assert "txid=" in text
@@ -296,8 +299,11 @@ def test_doctor_finds_that_a_peer_lacks_private_data(consortium, tmp_path):
         ready_again(consortium),
     ):
         task = issuer.ledger.publish(spec, "a" * 64, (Tensor("w", (1,)),), model).value["task"]
+        consortium.level()
         agent.ledger.apply(task, "a" * 64)
+        consortium.level()
         agent.ledger.open(task)
+        consortium.level()
         lacks = f"the peer of org3 lacks data of collection updates: update of Org1MSP in round 1 of task {task}"
         try:
             describe(consortium, "org3", str(directory / "no" / "peer"))

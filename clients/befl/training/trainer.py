@@ -278,7 +278,11 @@ class Trainer:
         )
         problem = {**dataclasses.asdict(self._problem), "device": self._device}
         header = {"op": "load", "name": self._app.name, "settings": self._settings, "problem": problem}
-        self._send(header, {name: np.frombuffer(content, np.uint8) for name, content in self._app.files.items()})
+        try:
+            self._send(header, {name: np.frombuffer(content, np.uint8) for name, content in self._app.files.items()})
+        except BaseException:  # Ctrl-C: whoever was making this trainer has none to close
+            self.close()
+            raise
 
     def _send_data(self, x: NDArray[np.float32], y: NDArray[Any]) -> None:
         self.check()
@@ -404,8 +408,14 @@ class _Process:
             name="befl-trainer",
             daemon=True,
         )
-        self._keeper.start()
-        child = started.get()
+        self._made: list[subprocess.Popen[bytes]] = []
+        self._given_up = threading.Event()
+        try:
+            self._keeper.start()
+            child = started.get()
+        except BaseException:  # Ctrl-C: whoever was making this process has none to close
+            self._give_up()
+            raise
         if isinstance(child, OSError):
             self._folder.remove()
             raise BeflError(
@@ -445,11 +455,21 @@ class _Process:
         except OSError as error:
             started.put(error)
             return
+        self._made.append(child)
         started.put(child)
+        if self._given_up.is_set():
+            _discard(child)
         if child.stderr is not None:
             with child.stderr as errors:
                 self._read_log(errors.fileno())
         child.wait()
+
+    def _give_up(self) -> None:
+        """End the child: here when it is there already, else in the keeper, which looks when it is there."""
+        self._given_up.set()
+        for child in self._made:
+            _discard(child)
+        self._folder.remove()
 
     def _account(self, user: str) -> dict[str, Any]:
         """Give the working folder to the user as whom the child runs; return what Popen needs to become that user."""
@@ -560,6 +580,13 @@ class _Process:
 
     def _last(self) -> str:
         return self._lines[-1][:300] if self._lines else ""
+
+
+def _discard(child: subprocess.Popen[bytes]) -> None:
+    child.kill()
+    for pipe in (child.stdin, child.stdout):
+        if pipe is not None:
+            pipe.close()
 
 
 def _tensors(layout: tuple[Tensor, ...], vector: NDArray[np.float32]) -> wire.Arrays:

@@ -186,6 +186,7 @@ class Supervisor:
         self._directory = directory
         self._log = log
         self._children: dict[str, _Child] = {}
+        self._unread: set[str] = set()
         self._written = ""
         self._states: list[ProcessState] = []
         self._metrics: Any = None
@@ -305,13 +306,20 @@ class Supervisor:
     def _read_services(self) -> dict[str, Service]:
         found = {}
         for path in sorted(self._directory.glob("*/services/*.json")):
+            name = f"{path.parent.parent.name}/{path.stem}"
             try:
                 content = json.loads(path.read_text())
             except FileNotFoundError:
                 continue
-            found[f"{path.parent.parent.name}/{path.stem}"] = Service(
-                tuple(content["argv"]), tuple(content["env"].items()), content["cwd"], content["log"]
-            )
+            except ValueError:  # befl renames; an editor may be in the middle of writing it
+                if name not in self._unread:
+                    self._log(f"{name}: its description cannot be read; what runs goes on")
+                    self._unread.add(name)
+                if name in self._children:
+                    found[name] = self._children[name].service
+                continue
+            self._unread.discard(name)
+            found[name] = Service(tuple(content["argv"]), tuple(content["env"].items()), content["cwd"], content["log"])
         return found
 
     def _reap(self) -> None:

@@ -129,7 +129,7 @@ def test_an_altered_record(finished, field, value, words):
 
 
 def test_a_void_round_changes_nothing(consortium, tmp_path):
-    task = consortium.publish(least=2, most=2, count=1, deadline="1s")
+    task = consortium.publish(least=2, most=2, count=1, deadline="3s")
 
     class Late(Participant):
         def train(self, view, model, number, correction):

@@ -114,8 +114,8 @@ def test_a_model_that_was_finished_while_the_agent_was_away_is_kept(consortium, 
 
 
 def test_a_second_agent_is_refused_and_touches_nothing(consortium, tmp_path):
-    with running(consortium, tmp_path, "Org1MSP"):
-        until((tmp_path / "Org1MSP/agent.lock").exists, timeout=5, what="the lock")
+    with running(consortium, tmp_path, "Org1MSP") as [first]:
+        until(lambda: first.caller.calls, timeout=5, what="the first at work, so with the lock")
         second = Running(consortium, "Org1MSP", tmp_path / "Org1MSP")
         second.start()
         until(lambda: second.error is not None, timeout=5, what="the refusal")

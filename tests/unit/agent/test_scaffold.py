@@ -55,7 +55,7 @@ def original(rounds: list[list[str]], trainers: int, x: np.ndarray | None = None
 
 def test_a_task_follows_the_original_through_lost_updates_and_a_void_round(consortium, tmp_path):
     """Org3's update of round 2 never arrives though it was kept; in round 3 only Org1's does, and the round is void."""
-    task = consortium.publish(least=2, most=3, count=5, deadline="1s", rule="scaffold")
+    task = consortium.publish(least=2, most=3, count=5, deadline="3s", rule="scaffold")
     institutions = [Institution(consortium, msp_id, tmp_path / msp_id) for msp_id in PLACES]
     lost = {"Org3MSP": {2, 3}, "Org2MSP": {3}}
     for each in institutions:

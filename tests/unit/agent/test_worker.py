@@ -333,7 +333,7 @@ def test_a_cancelled_task_ends(consortium, institutions, caplog):
 
 def test_a_round_without_quorum_is_void_and_repeated(consortium, institutions):
     """Two of three cannot submit until the first round's deadline is over."""
-    task = consortium.publish(least=3, most=3, count=1, deadline="1s")
+    task = consortium.publish(least=3, most=3, count=1, deadline="3s")
 
     def away(function):
         if function == "RoundContract:Submit" and consortium.ledger("Org1MSP").view(task).round.number == 1:
@@ -355,7 +355,7 @@ def test_a_round_without_quorum_is_void_and_repeated(consortium, institutions):
 
 def test_the_others_go_on_when_one_delivers_nothing(consortium, institutions, caplog):
     """Quorum 2 of 3: at the deadline the round is closed without the third, which takes part again once it can."""
-    task = consortium.publish(least=2, most=3, count=2, deadline="1s")
+    task = consortium.publish(least=2, most=3, count=2, deadline="3s")
 
     class Failing(Participant):
         def train(self, view, model, number, correction):

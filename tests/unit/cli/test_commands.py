@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+import sys
 import unicodedata
 from types import SimpleNamespace
 
@@ -346,7 +347,7 @@ def test_watch_lives(consortium, tmp_path, capsys):
     task = consortium.publish()
     thread = threading.Thread(target=run, args=(["task", "watch", task],))
     thread.start()
-    until(lambda: consortium._streams, timeout=5, what="the watcher")
+    until(lambda: "waits for applications" in sys.stdout.getvalue(), timeout=5, what="the watcher")
     Institution(consortium, "Org1MSP", tmp_path / "org1").worker(task).run()
     thread.join(10)
     assert not thread.is_alive()

@@ -69,6 +69,23 @@ def test_a_process_left_running_fails_the_session(tmp_path):
         assert f"-c input() #{number}\n" in done.stdout
 
 
+def test_what_runs_in_a_folder_with_a_longer_name_is_somebody_elses(tmp_path):
+    done = run(
+        tmp_path,
+        "import subprocess, sys\n"
+        "from conftest import left_running\n"
+        "def test_it(tmp_path):\n"
+        "    own, other = tmp_path / 'pytest-5', tmp_path / 'pytest-55'\n"
+        "    own.mkdir(), other.mkdir()\n"
+        "    child = [sys.executable, '-c', 'input()']\n"
+        "    with subprocess.Popen(child, stdin=subprocess.PIPE, cwd=other, env={}) as started:\n"
+        "        assert left_running('none', own) == []\n"
+        "        assert [each.split()[0] for each in left_running('none', other)] == [str(started.pid)]\n"
+        "        started.kill()\n",
+    )
+    assert done.returncode == 0, done.stdout
+
+
 def test_a_signal_to_the_session_itself_fails_the_test_and_nothing_else(tmp_path):
     done = run(
         tmp_path,

@@ -157,9 +157,12 @@ supervisor.Supervisor = hurried
 sys.exit(supervisor.main(sys.argv[1:]))
 """
     with subprocess.Popen([sys.executable, "-c", program, str(directory), str(os.getpid())]) as process:
-        until(lambda: process.poll() is not None or pid_of(directory, "org1/peer"), "the process")
-        process.terminate()
-        assert process.wait(PATIENCE) == 0
+        try:
+            until(lambda: process.poll() is not None or pid_of(directory, "org1/peer"), "the process")
+            process.terminate()
+            assert process.wait(PATIENCE) == 0
+        finally:
+            process.kill()
 
 
 def test_a_description_that_is_renamed_while_it_is_read_is_one(directory, monkeypatch):
@@ -179,6 +182,25 @@ def test_a_description_that_is_renamed_while_it_is_read_is_one(directory, monkey
     before = keeper._services()
     monkeypatch.setattr(Path, "read_text", read)
     assert keeper._services() == {"org1/chaincode": before["org1/chaincode-next"]}
+
+
+def test_a_description_that_is_half_written_changes_nothing(directory):
+    """Somebody changes it with an editor, which is no reason to end the network."""
+    describe(directory, "org1/peer")
+    lines: list[str] = []
+    keeper, path = supervisor.Supervisor(directory, lines.append), directory / "org1/services/peer.json"
+    before, text = keeper._services(), path.read_text()
+    path.write_text("")
+    assert keeper._services() == {}, "nothing that was known"
+    path.write_text(text)
+    assert keeper._services() == before
+    keeper._children["org1/peer"] = supervisor._Child(before["org1/peer"])
+    path.write_text(text[:20])
+    assert keeper._services() == before
+    assert keeper._services() == before
+    assert lines == ["org1/peer: its description cannot be read; what runs goes on"] * 2, "once each time"
+    path.write_text(text.replace("signal.pause()", "signal.pause() # anew"))
+    assert keeper._services()["org1/peer"] != before["org1/peer"]
 
 
 def test_its_end_is_theirs(directory):
@@ -213,12 +235,15 @@ def test_what_does_not_end_is_killed(directory):
     with subprocess.Popen(
         [sys.executable, "-c", impatient, str(directory)], stdout=subprocess.PIPE, text=True
     ) as process:
-        until((directory / "org1/logs/stubborn.log").exists, "the log")
-        until(lambda: "on" in (directory / "org1/logs/stubborn.log").read_text(), "the process")
-        until(lambda: pid_of(directory, "org1/stubborn"), "the process written down")
-        child = pid_of(directory, "org1/stubborn")
-        process.terminate()
-        said, _ = process.communicate(timeout=PATIENCE)
+        try:
+            until((directory / "org1/logs/stubborn.log").exists, "the log")
+            until(lambda: "on" in (directory / "org1/logs/stubborn.log").read_text(), "the process")
+            until(lambda: pid_of(directory, "org1/stubborn"), "the process written down")
+            child = pid_of(directory, "org1/stubborn")
+            process.terminate()
+            said, _ = process.communicate(timeout=PATIENCE)
+        finally:
+            process.kill()
     assert gone(child)
     assert "org1/stubborn: does not end, killed" in said
 

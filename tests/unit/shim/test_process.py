@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import json
 import os
@@ -71,7 +72,11 @@ def test_its_threads_do_not_push_one_another_off_the_core(process, authority):
     peer.completed()
     threads = [int(path.name) for path in Path(f"/proc/{server.pid}/task").iterdir()]
     assert len(threads) > 4
-    assert {os.sched_getscheduler(thread) for thread in threads} == {os.SCHED_BATCH}
+    found = set()
+    for thread in threads:
+        with contextlib.suppress(ProcessLookupError):  # it has ended meanwhile
+            found.add(os.sched_getscheduler(thread))
+    assert found == {os.SCHED_BATCH}
     peer.close()
 
 

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import textwrap
 import threading
 import tracemalloc
@@ -335,16 +336,50 @@ def test_an_initial_model_that_cannot_be_one():
 @pytest.mark.parametrize("hang", ["import threading; threading.Event().wait()", "exec('while True: pass')"])
 def test_an_app_that_hangs_is_killed_and_the_next_call_starts_anew(hang):
     with make(
-        f"def train(model, x, y, settings, problem, seed):\n    if seed == 2: {hang}\n    return model", timeout=3
+        f"def train(model, x, y, settings, problem, seed):\n    if seed == 2: {hang}\n    return model", timeout=5
     ) as trainer:
         layout, vector = trainer.init(1)
         pid = trainer.pid
-        with pytest.raises(BeflError, match="within 3 s") as caught:
+        with pytest.raises(BeflError, match="within 5 s") as caught:
             trainer.train(layout, vector, *rows(), 2)
         assert caught.value.code == "BEFL-M-104"
         assert not alive(pid)
         assert trainer.pid is None
         assert trainer.train(layout, vector, *rows(), 3).tolist() == vector.tolist()
+
+
+@pytest.mark.parametrize("when", ["before it is there", "when it is there", "while it is written to"])
+def test_making_a_trainer_that_is_interrupted_leaves_no_process(tmp_path, monkeypatch, when):
+    """Nobody gets the trainer then, so nobody could close it; the process' own thread ends when the process has."""
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    start, spawn, keepers, interrupted = threading.Thread.start, subprocess.Popen, [], threading.Event()
+
+    def begin(thread):
+        start(thread)
+        keepers.append(thread)
+        if when == "when it is there":
+            wait.until(lambda: not thread._args[-1].empty(), timeout=20, what="the process")
+        if when != "while it is written to":
+            raise KeyboardInterrupt
+
+    def late(*arguments, **options):
+        assert when != "before it is there" or interrupted.wait(20)
+        return spawn(*arguments, **options)
+
+    def write(process, pieces, timeout):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", begin)
+    monkeypatch.setattr(subprocess, "Popen", late)
+    if when == "while it is written to":
+        monkeypatch.setattr("befl.training.trainer._Process.write", write)
+    with pytest.raises(KeyboardInterrupt):
+        make()
+    interrupted.set()
+    [keeper] = keepers
+    keeper.join(20)
+    assert not keeper.is_alive()
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_an_app_whose_process_dies():
