@@ -54,7 +54,7 @@ SAYS = {
     "--config agent/AGENT.toml": r"agent: ledger",
     "--task TASK.toml": r"90 rows fit TASK\.toml",
     "befl explain BEFL-N-006": r"port is taken",
-    "python -m befl.network.fabric": r"^Fabric v?3\.",
+    "befl network fabric": r"^Fabric v?3\.",
     "befl network down": r"^stopped",
     "befl network up": r"ready",
 }
