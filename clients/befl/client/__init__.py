@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from befl.client.approvals import Approval as Approval
     from befl.client.approvals import Apps as Apps
     from befl.client.approvals import approve_app as approve_app
+    from befl.client.approvals import approved_apps as approved_apps
     from befl.client.approvals import apps as apps
     from befl.client.approvals import find_app as find_app
     from befl.client.approvals import pack_app as pack_app
@@ -61,7 +62,8 @@ _HOMES = {
     **dict.fromkeys(("Receipt",), "agent.ledger"),
     **dict.fromkeys(("run_agent",), "agent.start"),
     **dict.fromkeys(
-        ("App", "Approval", "Apps", "approve_app", "apps", "find_app", "pack_app", "withdraw_app"), "client.approvals"
+        ("App", "Approval", "Apps", "approve_app", "approved_apps", "apps", "find_app", "pack_app", "withdraw_app"),
+        "client.approvals",
     ),
     **dict.fromkeys(("Audit", "Entry", "Page", "Replay", "replay_files"), "client.audit"),
     **dict.fromkeys(("Client", "connect", "connect_operator"), "client.connection"),

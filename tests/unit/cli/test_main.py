@@ -172,6 +172,24 @@ def test_a_reader_that_goes_away_is_no_success(tmp_path, arguments):
     assert "Exception" not in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([*REPLAY, "--model", "absent"], "BEFL-C-006"),
+        (["audit", "replay", "0" * 16, *REPLAY[3:]], "BEFL-T-007"),
+    ],
+)
+def test_a_replay_that_had_nothing_to_look_at_is_no_verdict(capsys, tmp_path, monkeypatch, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    try:
+        ended = run(arguments)
+    except SystemExit as end:
+        ended = end.code
+    said = capsys.readouterr()
+    assert (ended, said.out) == (2, "")
+    assert said.err.splitlines()[-1] == f"More: befl explain {code}"
+
+
 LONG = "n" * 300
 
 

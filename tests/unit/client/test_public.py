@@ -38,6 +38,7 @@ NAMES = [
     "Tasks",
     "Verdict",
     "approve_app",
+    "approved_apps",
     "apps",
     "check_data",
     "connect",
