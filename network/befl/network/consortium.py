@@ -356,7 +356,7 @@ def _claim(directory: Path) -> None:
     except OSError as error:
         raise BeflError("BEFL-N-010", f"{directory} cannot be used: {error.strerror}") from None
     if foreign:
-        raise BeflError("BEFL-N-010", f"{directory} is not empty and no network")
+        raise BeflError("BEFL-N-010", f"{directory} is not empty and no network", "Name a new or an empty folder.")
 
 
 @contextlib.contextmanager

@@ -320,6 +320,19 @@ def test_explain(capsys):
     assert len(capsys.readouterr().out.splitlines()) == len(CODES)
 
 
+@pytest.mark.parametrize(("columns", "most"), [("60", 60), ("200", 100)])
+def test_explain_fits_the_terminal(capsys, monkeypatch, columns, most):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(["explain", "BEFL-C-006"]) == 0
+    assert most - 20 < max(map(len, capsys.readouterr().out.splitlines())) <= most
+
+
+def test_what_is_to_be_typed_next_is_quoted(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "my folder"]) == 0
+    assert capsys.readouterr().out.endswith("next: befl simulate 'my folder/TASK.toml'\n")
+
+
 def test_explain_in_json(capsys):
     assert run(["explain", "BEFL-A-001", "--format", "json"]) == 0
     code = CODES["BEFL-A-001"]
