@@ -117,5 +117,5 @@ $(FUZZ): $(PACKAGES) requirements/fuzz.txt
 
 $(FABRIC): $(PROJECT) network/befl/network/fabric.py $(wildcard network/befl/network/go/*/go.*)
 	@echo "setup 3/3: Hyperledger Fabric (two minutes the first time, from Go modules into the user's cache)"
-	@$(BIN)/python -m befl.network.fabric
+	@$(BIN)/befl network fabric
 	@touch $@

@@ -121,7 +121,9 @@ def agents(network: Path) -> Iterator[None]:
         for name in HOSPITALS:
             config = str(network / name / "agent" / "AGENT.toml")
             subprocess.run(
-                [*befl_command, "app", "approve", "tabular", "--config", config], check=True, stdout=subprocess.DEVNULL
+                [*befl_command, "app", "approve", "tabular", "--config", config, "--yes"],
+                check=True,
+                stdout=subprocess.DEVNULL,
             )
             with (network / name / "agent" / "agent.log").open("wb") as log:
                 running.append(

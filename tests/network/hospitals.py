@@ -166,7 +166,7 @@ def hospitals(consortium, folder: Path, alias: str, *, apply: str = "always") ->
     made = [Hospital(consortium, org, folder, alias, apply=apply) for org in consortium.institutions]
     for each in made[1:]:
         approve_app("tabular", each.config)
-    befl("app", "approve", "tabular", "--config", made[0].config)
+    befl("app", "approve", "tabular", "--config", made[0].config, "--yes")
     try:
         yield made
     finally:

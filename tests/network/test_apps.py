@@ -37,7 +37,9 @@ def test_an_app_travels_and_trains(consortium, tmp_path, forest):
         agents[0].says(f"does not apply: app forest {digest[:16]} is not approved")
         for each in agents:
             assert "def module" in befl("app", "show", "forest", *network, "--as", each.org)
-            approved = befl_json("app", "approve", "forest", "--config", each.config, *network, "--as", each.org)
+            approved = befl_json(
+                "app", "approve", "forest", "--yes", "--config", each.config, *network, "--as", each.org
+            )
             assert (approved["digest"], bool(approved["txid"])) == (digest, True)
         for each in agents:
             each.says(f"model in {each.folder / 'state' / 'models' / task}", timeout=90)

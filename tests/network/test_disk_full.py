@@ -99,7 +99,7 @@ def test_a_full_disk(disk, tmp_path):
     config = str(disk.folder / "alone/AGENT.toml")
     try:
         assert disk.wrong() == {}
-        assert disk.run(*BEFL, "app", "approve", "tabular", "--config", config).returncode == 0
+        assert disk.run(*BEFL, "app", "approve", "tabular", "--config", config, "--yes").returncode == 0
         agent.process = disk.start(agent.logged, *BEFL, "agent", "run", "--config", config)
         with connect(network=consortium.directory, identity="alone", name="issuer") as client:
             task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=400, least=1, most=1, count=40)).task

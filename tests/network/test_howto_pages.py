@@ -55,7 +55,7 @@ SAYS = {
     "--task TASK.toml": r"90 rows fit TASK\.toml",
     "befl explain BEFL-N-006": r"port is taken",
     "befl config show": r"^network +\S+/network +environment BEFL_NETWORK",
-    "python -m befl.network.fabric": r"^Fabric v?3\.",
+    "befl network fabric": r"^Fabric v?3\.",
     "befl network down": r"^stopped",
     "befl network up": r"ready",
 }

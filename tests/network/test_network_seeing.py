@@ -362,8 +362,8 @@ def other_code(tmp_path):
     shutil.copytree(Path(contracts.__path__[0]), folder, ignore=shutil.ignore_patterns("__pycache__"))
     changed = folder / "context.py"
     text = changed.read_text()
-    assert "PAGE_MOST: Final = 100" in text
-    changed.write_text(text.replace("PAGE_MOST: Final = 100", "PAGE_MOST: Final = 99"))
+    assert "PAGE_MOST: Final = 50" in text
+    changed.write_text(text.replace("PAGE_MOST: Final = 50", "PAGE_MOST: Final = 49"))
     found = ":".join([str(tmp_path / "other"), *python_environment().values()])
     digest = subprocess.run(
         [sys.executable, "-c", "from befl.shim.digest import code_digest; print(code_digest())"],

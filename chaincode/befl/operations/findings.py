@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Literal
 
 State = Literal["ok", "warning", "problem"]
-STATES: Final[tuple[State, ...]] = ("ok", "warning", "problem")
 
 
 @dataclass(frozen=True, slots=True)

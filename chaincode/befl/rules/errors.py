@@ -39,7 +39,8 @@ _TABLE: Final = (
     Code(
         "BEFL-A-001",
         "The identity has not the role",
-        "Each institution's CA gives its identities the attribute befl.role (issuer, trainer, operator, auditor). "
+        "Each institution's CA gives its identities the attribute befl.role (issuer, trainer, validator, operator, "
+        "auditor). "
         "The transaction wants another role than the certificate has. Use an identity with that role, or have the "
         "institution's CA register one and enrol it with the attribute.",
     ),
@@ -116,8 +117,9 @@ _TABLE: Final = (
     Code(
         "BEFL-C-006",
         "A file cannot be read or written",
-        "The message names the file and the system's reason: it is missing, is a folder, or may not be read by "
-        "this user.",
+        "The message names the file and the system's reason: it is missing, is a folder, may not be read or written by "
+        "this user, is there already, or the disk is full (`df` says so). Name another file, or make room, and try "
+        "again.",
     ),
     Code(
         "BEFL-C-007",
@@ -154,7 +156,9 @@ _TABLE: Final = (
     Code(
         "BEFL-C-012",
         "The folder is not empty",
-        "`befl init` writes into a new or an empty folder, so that nothing of yours is overwritten. Name another one.",
+        "`befl init`, `befl simulate --output` and `befl model fetch` write into a new or an empty folder, the last "
+        "two also over what they wrote before: so nothing of yours is overwritten, and no result lies among the data. "
+        "Name another one.",
     ),
     Code(
         "BEFL-C-013",
@@ -166,7 +170,8 @@ _TABLE: Final = (
         "BEFL-C-014",
         "It is not clear which app is meant",
         "An app is named by the word that tasks call it, by the first 16 or more digits of its SHA-256, or by its "
-        "folder, archive or file. The message lists what there is; two apps of one name are told apart by digest. "
+        "folder, archive or file (`--app FOLDER` where a task is simulated or published). The message lists what there "
+        "is; two apps of one name are told apart by digest. "
         "befl app list shows those of this release and those on the ledger.",
     ),
     Code(
@@ -384,7 +389,7 @@ _TABLE: Final = (
         "BEFL-G-017",
         "Too large for the ledger",
         "A value of the ledger is at most 64 MiB, and a message 100 MiB: Fabric's limit cannot be raised. Choose "
-        "a smaller model, fewer bits a parameter, or the exchange as carrier.",
+        "a smaller model or fewer bits a parameter ([aggregation] bits).",
     ),
     Code(
         "BEFL-G-018",
@@ -417,7 +422,7 @@ _TABLE: Final = (
         "The connection profile cannot be used",
         "The file is missing, is no JSON, or lacks what is needed: client.organization, organizations.NAME.mspid "
         "and peers, peers.NAME.url (grpcs://host:port) and tlsCACerts. The message names the place. befl network "
-        "up writes one per institution: DIR/ORG/connection.json.",
+        "up and befl org init write one per institution: DIR/ORG/connection.json.",
     ),
     Code(
         "BEFL-G-023",
@@ -430,13 +435,14 @@ _TABLE: Final = (
         "BEFL-G-024",
         "The private key does not belong to the certificate",
         "The key in keystore/ (or tls/client.key) is another one than the certificate certifies, probably left "
-        "over from an earlier enrolment. Keep the pair that belongs together, or enrol again.",
+        "over from an earlier enrolment. Keep the pair that belongs together, or have a certificate made for the key "
+        "that is here: `befl identity renew NAME`.",
     ),
     Code(
         "BEFL-G-025",
         "The certificate is not valid now",
-        "The certificate has expired or is not valid yet by this machine's clock. Renew it (enrol again); if it "
-        "was issued just now, compare clocks.",
+        "The certificate has expired or is not valid yet by this machine's clock. Renew it (`befl identity renew "
+        "NAME`); if it was issued just now, compare clocks.",
     ),
     Code(
         "BEFL-G-026",
@@ -447,7 +453,7 @@ _TABLE: Final = (
     Code(
         "BEFL-G-027",
         "This chaincode server has other code than the consortium agreed",
-        "The chaincode definition carries a digest of the code of rules, primitives, contracts and shim; the "
+        "The chaincode definition carries a digest of the code of rules, contracts and shim; the "
         "installed befl has another one. Install the version of befl that the consortium approved.",
     ),
     Code(
@@ -835,7 +841,7 @@ _TABLE: Final = (
         "The app is another one than the task's",
         "A task names its app by SHA-256. The application carries another, or no app of that SHA-256 is here: neither "
         "in this release, nor in the agent's folder, nor on the ledger. Look at the issuer's file with befl app show, "
-        "approve it with befl app approve.",
+        "approve it with befl app approve FILE --config AGENT.toml.",
     ),
     Code(
         "BEFL-T-010",

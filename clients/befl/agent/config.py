@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from befl.agent.store import read_whole
+from befl.agent.store import named, read_whole
 from befl.operations.server import Tls
 from befl.rules.errors import BeflError
 from befl.rules.names import MSP_ID
@@ -184,4 +184,6 @@ def load(path: Path) -> AgentConfig:
     BeflError
         ``BEFL-C-006`` when the file cannot be read, ``BEFL-C-002`` to ``BEFL-C-005`` for its content.
     """
-    return dataclasses.replace(read(AgentConfig, parse_toml(read_whole(path), path.name)), folder=path.resolve().parent)
+    with named(path):
+        made = read(AgentConfig, parse_toml(read_whole(path), str(path)))
+    return dataclasses.replace(made, folder=path.resolve().parent)

@@ -194,7 +194,8 @@ def _fetch(digest: str, name: str, ledger: Ledger | None) -> bytes:
     raise BeflError(
         "BEFL-T-009",
         f"app {name} {digest[:16]} is neither in this release of befl nor in the agent's folder nor on the ledger",
-        "Ask the issuer for the app's file and approve it, `befl app approve FILE`; or to add it, `befl app add FILE`.",
+        "Ask the issuer for the app's file and approve it, `befl app approve FILE --config AGENT.toml`; or to add it, "
+        "`befl app add FILE`.",
     )
 
 

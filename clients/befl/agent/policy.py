@@ -31,7 +31,10 @@ def objections(policy: Policy, view: TaskView, aliases: Container[str], approved
     if view.spec.participants.least < policy.least:
         found.append(f"the task starts with {view.spec.participants.least} trainers, policy.least is {policy.least}")
     if app["digest"] not in approved:
-        found.append(f"app {app['name']} {app['digest'][:16]} is not approved (befl app approve {app['digest'][:16]})")
+        found.append(
+            f"app {app['name']} {app['digest'][:16]} is not approved "
+            f"(befl app approve {app['digest'][:16]} --config AGENT.toml)"
+        )
     if view.spec.data.pooled and not policy.statistics:
         found.append(
             f"the task asks for count, sum and sum of squares of {', '.join(view.spec.data.pooled)}; "

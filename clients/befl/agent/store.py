@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -139,7 +141,7 @@ class Store:
             raise BeflError(
                 "BEFL-C-001",
                 f"{self.folder / 'approvals.json'}: not the file that befl wrote",
-                "Remove it and approve the apps again (befl app approve).",
+                "Remove it and approve the apps again (befl app approve APP --config AGENT.toml).",
             )
         return approvals
 
@@ -228,6 +230,17 @@ def read_whole(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
+
+
+@contextlib.contextmanager
+def named(path: Path) -> Iterator[None]:
+    """Put a file's name before what is refused in it: a key that is unknown, missing or wrong."""
+    try:
+        yield
+    except BeflError as error:
+        if error.code not in ("BEFL-C-002", "BEFL-C-003", "BEFL-C-004"):
+            raise
+        raise BeflError(error.code, f"{path}: {error.message}", error.hint) from None
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600, durable: bool = True) -> None:

@@ -79,8 +79,8 @@ def from_files(paths: Iterable[Path]) -> Iterator[Block]:
         try:
             with gzip.open(path) as file:
                 yield from _blocks(file, path)
-        except gzip.BadGzipFile as error:
-            raise BeflError("BEFL-G-035", f"{path}: {error}", _HINT) from None
+        except gzip.BadGzipFile:
+            raise BeflError("BEFL-G-035", f"{path}: not a gzip file, or a damaged one", _HINT) from None
         except OSError as error:
             raise BeflError("BEFL-C-006", f"{path} cannot be read ({error.strerror})") from None
         except (EOFError, zlib.error) as error:

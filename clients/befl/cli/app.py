@@ -47,11 +47,24 @@ def pack(path: Path, output: Path | None, form: str) -> None:
 
 
 @app.command("list")
+@click.option("--config", type=_CONFIG_TYPE, metavar="AGENT.toml", help="Instead: what this agent would run.")
 @connected("agent", optional=True)
 @format_option
-def list_apps(client: Client | None, form: str) -> None:
-    """List the apps of this release and, of a network, those on the ledger with the institutions that approve them."""
-    from befl.client import apps
+def list_apps(client: Client | None, config: Path | None, form: str) -> None:
+    """List the apps of this release and, of a network, those on the ledger with the institutions that approve them.
+
+    An agent goes by its own folder: with --config what its operator approved there, and when.
+    """
+    from befl.client import approved_apps, apps
+
+    if config is not None:
+        headings = ("name", "SHA-256", "approved")
+        emit(
+            approved_apps(config),
+            form,
+            lambda found: table(headings, [(each.name, each.digest, each.approved) for each in found]),
+        )
+        return
 
     def render(found: list[App]) -> str:
         headings = ("name", "SHA-256", "bytes", "from", "approved by")
@@ -107,7 +120,9 @@ def approve(client: Client | None, app: str, config: Path, yes: bool, form: str)
     from befl.client import approve_app
 
     code = _found(app, client, config)
-    if sys.stdin.isatty() and not yes:
+    if not yes:
+        if not sys.stdin.isatty():
+            raise click.UsageError("--yes is needed where nobody can be asked")
         click.echo(_summary(code), err=True)
         click.confirm("Shall the agent run this code?", abort=True, err=True)
     made = approve_app(code, config)

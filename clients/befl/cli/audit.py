@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from befl.cli.common import connected, emit, format_option, harmless, moment, table
+from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
     from befl.client import Client, Page, Replay
@@ -83,21 +84,27 @@ def replay(client: Client | None, task: str, files: tuple[Path, ...], model: Pat
     """Check the channel's blocks, run every transaction of befl again, and follow a task from its updates to its model.
 
     Nobody is believed: neither peers nor orderers nor chaincode servers. What is taken for granted is the first block,
-    whose hash is printed. The last line is the verdict; exit status 0 for PASS, 1 for FAIL.
+    whose hash is printed. The last line is the verdict; exit status 0 for PASS, 1 for FAIL, 2 when there was nothing
+    to look at.
 
     \b
     Examples:
-      befl audit replay 5e1f0c2d9a3b4e87 --network network --as org1/auditor
+      befl audit replay 5e1f0c2d9a3b4e87 --network network --as org1
       befl audit replay 5e1f0c2d9a3b4e87 --blocks ledger.gz --model model-5e1f0c2d9a3b4e87
     """  # noqa: D301  # click wants the character itself
+    from befl.cli.main import show
     from befl.client import replay_files
 
-    if client is not None:
-        made = client.audit.replay(task, files=files, model=model, progress=_progress)
-    elif files:
-        made = replay_files(task, files, model=model, progress=_progress)
-    else:
+    if client is None and not files:
         raise click.UsageError("Name a network or a profile, or recorded ledgers with --blocks.")
+    try:
+        if client is not None:
+            made = client.audit.replay(task, files=files, model=model, progress=_progress)
+        else:
+            made = replay_files(task, files, model=model, progress=_progress)
+    except BeflError as error:  # whatever its family: 1 is a verdict
+        show(error)
+        sys.exit(2)
     emit(made, form, _verdict)
     if not made.passed:
         sys.exit(1)

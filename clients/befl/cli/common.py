@@ -11,16 +11,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
+from click.core import ParameterSource
 
+from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 
 if TYPE_CHECKING:
     from befl.client import Waiting
 
+_HERE: Final = Path("network")
+_WHERE: Final = (
+    "Name it: --network DIR --as ORG (or BEFL_NETWORK and BEFL_AS); or --profile FILE --user DIR. "
+    "`befl network up` makes one."
+)
 _STEERING: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 format_option = click.option(
-    "--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print."
+    "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
 
 
@@ -33,7 +40,7 @@ def where(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
             envvar="BEFL_NETWORK",
             show_envvar=True,
             metavar="DIR",
-            help="A folder that `befl network up` made.",
+            help="An institution's folder, or one of several (default: ./network, when it is one).",
         ),
         click.option(
             "--as",
@@ -84,15 +91,37 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
         ) -> None:
             from befl.client import connect
 
-            if optional and network is None and profile is None:
-                command(None, *args, **rest)
-                return
-            with connect(network=network, identity=identity, profile=profile, user=user, name=name) as client:
+            if profile is None and user is None:
+                network = place(network, optional=optional)
+                if network is None and optional:
+                    command(None, *args, **rest)
+                    return
+            elif profile is None or user is None:
+                raise click.UsageError("--profile and --user go together")
+            elif typed("network") or typed("identity"):
+                raise click.UsageError("--profile and --user say where and as whom, as --network and --as do")
+            try:
+                opened = connect(network=network, identity=identity, profile=profile, user=user, name=name)
+            except BeflError as error:
+                raise error if network or profile else BeflError(error.code, error.message, _WHERE) from None
+            with opened as client:
                 command(client, *args, **rest)
 
         return run
 
     return wrap
+
+
+def place(network: Path | None, *, optional: bool) -> Path | None:
+    """Return the network's folder: ./network stands in where one is needed and none is named."""
+    if network is None and optional and typed("identity"):
+        raise click.UsageError("--as goes with --network")
+    return _HERE if network is None and not optional and (_HERE / "network.toml").is_file() else network
+
+
+def typed(name: str) -> bool:
+    """Say whether an option of the running command was typed, and does not come from the environment or a default."""
+    return click.get_current_context().get_parameter_source(name) is ParameterSource.COMMANDLINE
 
 
 def emit(value: Any, form: str, render: Callable[[Any], str]) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from befl.cli.common import emit, format_option, plain, table, where
+from befl.cli.common import emit, format_option, place, plain, table, where
 
 if TYPE_CHECKING:
     from befl.client import Setting
@@ -62,6 +62,8 @@ def show(
         source = context.get_parameter_source(name)
         from_environment = source is ParameterSource.ENVIRONMENT
         origins[name] = variable if from_environment else option if source is ParameterSource.COMMANDLINE else "default"
+    if profile is None and user is None:
+        network = place(network, optional=False)
     chosen = os.environ.get("BEFL_FABRIC_BIN")
     found = [
         *connection_settings(network=network, identity=identity, profile=profile, user=user, origins=origins),

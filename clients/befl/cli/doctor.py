@@ -8,10 +8,11 @@ from pathlib import Path
 
 import click
 
-from befl.cli.common import emit, format_option
+from befl.cli.common import emit, format_option, typed
 from befl.operations.findings import Finding, problems
 from befl.rules.errors import BeflError
 
+_HERE = Path("network")
 _MARKS = {"ok": ("ok", "green"), "warning": ("warning", "yellow"), "problem": ("PROBLEM", "red")}
 
 
@@ -54,6 +55,8 @@ def doctor(network: Path | None, identity: str | None, config: Path | None, task
     """  # noqa: D301  # click wants the character itself
     if task is not None and config is None:
         raise click.UsageError("--task goes with --config, which names the data")
+    if typed("identity") and not _is_network(network):
+        raise click.UsageError("--as goes with --network")
     found = examine(network, (identity or "").partition("/")[0], config, task)
     emit(found, form, _text)
     if problems(found):
@@ -66,19 +69,24 @@ def examine(network: Path | None, institution: str, config: Path | None, task: s
     from befl.network.doctor import examine_installation, examine_network
 
     found = examine_installation()
-    folder = network or Path("network")
-    if network is not None or (folder / "network.toml").is_file():
-        found += _guarded("network", lambda: examine_network(folder, institution))
+    if _is_network(network):
+        found += _guarded("network", lambda: examine_network(network or _HERE, institution))
     if config is not None:
         found += _guarded("agent", lambda: examine_agent(config, task))
     return found
+
+
+def _is_network(network: Path | None) -> bool:
+    return network is not None or (_HERE / "network.toml").is_file()
 
 
 def _guarded(area: str, look: Callable[[], list[Finding]]) -> list[Finding]:
     try:
         return look()
     except BeflError as error:
-        return [Finding(area, area, "problem", f"{error.code}: {error.message}", error.hint)]
+        return [
+            Finding(area, area, "problem", f"{error.code}: {error.message}", error.hint or f"befl explain {error.code}")
+        ]
 
 
 def _text(found: list[Finding]) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import textwrap
 
 import click
@@ -25,7 +26,11 @@ def explain(code: str | None, form: str) -> None:
 
 
 def _page(code: Code) -> str:
-    lines = [f"{code.id}: {code.title}", "", *textwrap.wrap(code.page, 100)]
+    lines = [
+        f"{code.id}: {code.title}",
+        "",
+        *textwrap.wrap(code.page, min(100, shutil.get_terminal_size((100, 0)).columns)),
+    ]
     if code.retryable:
         lines += ["", "The same action may succeed later without anybody changing anything."]
     return "\n".join(lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import click
@@ -30,6 +31,6 @@ def init(folder: Path, form: str) -> None:
 
     def told(made: list[Path]) -> str:
         lines = [f"  {path.relative_to(folder)!s:<16} {_ABOUT[path.relative_to(folder).as_posix()]}" for path in made]
-        return "\n".join([f"made {folder}", *lines, f"next: befl simulate {folder / 'TASK.toml'}"])
+        return "\n".join([f"made {folder}", *lines, f"next: befl simulate {shlex.quote(str(folder / 'TASK.toml'))}"])
 
     emit(start(folder), form, told)

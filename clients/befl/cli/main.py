@@ -71,7 +71,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
-    epilog="Exit status: 0 yes, 1 refused or negative verdict, 2 usage or could not run, 130 interrupted.",
+    epilog="Exit status: 0 yes, 1 refused or negative verdict, 2 usage or could not run, 130 interrupted, 141 nobody "
+    "reads the output, 143 ended by SIGTERM.",
 )
 @click.version_option(__version__, prog_name="befl")
 def root() -> None:

@@ -27,7 +27,7 @@ def list_models(client: Client, form: str) -> None:
         client.models.list(),
         form,
         lambda records: table(
-            ("task", "name", "rounds", "institutions", "metrics", "privacy", "digest"),
+            ("task", "name", "rounds", "institutions", "metrics", "privacy", "SHA-256"),
             [
                 (
                     record["task"],
@@ -80,11 +80,18 @@ def verify(client: Client, folder: Path, form: str) -> None:
 
 @model.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--to", type=click.Path(path_type=Path), required=True, metavar="FILE.onnx", help="The file to write.")
-@click.option("--app", type=click.Path(path_type=Path), help="The app's file, when befl does not bring the app.")
-@click.option("--python", help="Interpreter that runs the app; befl's own by default.")
+@click.option(
+    "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.onnx", help="The file to write."
+)
+@click.option(
+    "--app",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The app's folder, archive or file, when befl does not bring the app.",
+)
+@click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
 @format_option
-def export(folder: Path, to: Path, app: Path | None, python: str | None, form: str) -> None:
+def export(folder: Path, output: Path, app: Path | None, python: str | None, form: str) -> None:
     """Write a model folder as ONNX, for programs without befl. Needs no network, but the extra befl[train,onnx].
 
     The file's input x are rows prepared as preparation.json says, its output predictions are the probability of each
@@ -92,5 +99,5 @@ def export(folder: Path, to: Path, app: Path | None, python: str | None, form: s
     """
     from befl.client.prediction import export_model, read_app
 
-    size = export_model(folder, to, app=read_app(app) if app else None, python=python)
-    emit({"file": to, "bytes": size}, form, lambda made: f"{made['bytes']} bytes in {made['file']}")
+    size = export_model(folder, output, app=read_app(app) if app else None, python=python)
+    emit({"file": output, "bytes": size}, form, lambda made: f"{made['bytes']} bytes in {made['file']}")

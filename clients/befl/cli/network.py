@@ -74,10 +74,13 @@ def up(directory: Path, institutions: str | None, file: Path | None, form: str) 
 @network.command()
 @_DIRECTORY
 @click.option("--purge", is_flag=True, help="Remove the folder too, with all keys and the ledger.")
-def down(directory: Path, purge: bool) -> None:
+@click.option("--yes", is_flag=True, help="Do not ask whether to remove it.")
+def down(directory: Path, purge: bool, yes: bool) -> None:
     """Stop every process of the network; the folder stays, and `up` resumes."""
     import befl.network
 
+    if purge and sys.stdin.isatty() and not yes:
+        click.confirm(f"Shall {directory.absolute()} be removed, with all that is in it?", abort=True, err=True)
     with _refusals():
         stopped = befl.network.down(directory, purge=purge)
     click.echo(("stopped" if stopped else "nothing was running") + (f"; {directory} is removed" if purge else ""))
@@ -137,7 +140,7 @@ def logs(which: str, directory: Path, follow: bool, lines: int) -> None:
 @network.command()
 @click.argument("institution", metavar="ORG")
 @_DIRECTORY
-@click.option("--user", default="admin", show_default=True, metavar="NAME", help="As which of its users.")
+@click.option("--user", default="admin", show_default=True, metavar="NAME", help="As which of its identities.")
 @click.option("--format", "form", type=click.Choice(["shell", "json"]), default="shell", help="How to print.")
 def env(institution: str, directory: Path, user: str, form: str) -> None:
     """Print what a shell needs so that Fabric's own `peer` and `osnadmin` work.

@@ -12,6 +12,7 @@ from befl.cli.common import connected, emit, format_option
 
 if TYPE_CHECKING:
     from befl.client import Client, InForce
+    from befl.rules.parameters import Parameters
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
 
@@ -38,13 +39,17 @@ def show(client: Client, form: str) -> None:
 @connected("admin")
 @format_option
 def approve(client: Client, file: Path, form: str) -> None:
-    """Approve, for the own institution, the parameters of FILE.toml as the next version."""
+    """Approve, for the own institution, the parameters of FILE.toml as the next version.
+
+    It is a whole set, which is printed: what the file leaves out has its default, whatever is in force.
+    """
     from befl.client.members import read_parameters_file
 
+    wanted = read_parameters_file(file)
     emit(
-        client.parameters.approve(read_parameters_file(file)),
+        client.parameters.approve(wanted),
         form,
-        lambda done: f"approved version {done.value['version']} (block {done.block})",
+        lambda done: "\n".join([f"approved version {done.value['version']} (block {done.block})", *_values(wanted)]),
     )
 
 
@@ -67,10 +72,12 @@ def assign(client: Client, file: Path, form: str) -> None:
 
 
 def _page(found: InForce) -> str:
-    values = dataclasses.asdict(found.parameters)
     lines = [f"# version {found.version}" + ("" if found.version else " (the defaults)")]
-    lines += [
-        f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}" for name, value in values.items()
-    ]
+    lines += _values(found.parameters)
     lines += [f"# waits: {who} approves {words}" for who, words in sorted(found.waiting.items())]
     return "\n".join(lines)
+
+
+def _values(parameters: Parameters) -> list[str]:
+    values = dataclasses.asdict(parameters)
+    return [f'{name} = "{value}"' if isinstance(value, str) else f"{name} = {value}" for name, value in values.items()]

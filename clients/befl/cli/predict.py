@@ -25,11 +25,16 @@ if TYPE_CHECKING:
 @click.option(
     "--format",
     "form",
-    type=click.Choice(("table", "csv", "json")),
-    help="How to write it; csv for a file, table for a screen.",
+    type=click.Choice(("text", "csv", "json")),
+    help="How to write it; csv for a file, text for a screen.",
 )
-@click.option("--app", type=click.Path(path_type=Path), help="The app's file, when befl does not bring the app.")
-@click.option("--python", help="Interpreter that runs the app; befl's own by default.")
+@click.option(
+    "--app",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The app's folder, archive or file, when befl does not bring the app.",
+)
+@click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
 def predict(
     model: Path, data: Path, output: Path | None, form: str | None, app: Path | None, python: str | None
 ) -> None:
@@ -41,7 +46,7 @@ def predict(
 
     loaded = load_model(model)
     made = loaded.predict(data, app=read_app(app) if app else None, python=python)
-    text = {"table": _table, "csv": _csv, "json": _json}[form or ("csv" if output else "table")](made)
+    text = {"text": _table, "csv": _csv, "json": _json}[form or ("csv" if output else "text")](made)
     if output is None:
         click.echo(text, nl=False)
     else:

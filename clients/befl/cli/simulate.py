@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -125,8 +126,8 @@ def _end(made: Simulation, output: Path | None, app: Path) -> str:
     ]
     if output is not None:
         lines.append(
-            f"model in {output / 'model'}; try: befl predict {output / 'model'} DATA.csv"
-            + (f" --app {app}" if own else "")
+            f"model in {output / 'model'}; try: befl predict {shlex.quote(str(output / 'model'))} DATA.csv"
+            + (f" --app {shlex.quote(str(app))}" if own else "")
         )
     else:
         lines.append("nothing was kept; --output DIR keeps the model")

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from befl.client.approvals import Approval as Approval
     from befl.client.approvals import Apps as Apps
     from befl.client.approvals import approve_app as approve_app
+    from befl.client.approvals import approved_apps as approved_apps
     from befl.client.approvals import apps as apps
     from befl.client.approvals import find_app as find_app
     from befl.client.approvals import pack_app as pack_app
@@ -72,7 +73,8 @@ _HOMES = {
     **dict.fromkeys(("run_agent",), "agent.start"),
     **dict.fromkeys(("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"), "client.agents"),
     **dict.fromkeys(
-        ("App", "Approval", "Apps", "approve_app", "apps", "find_app", "pack_app", "withdraw_app"), "client.approvals"
+        ("App", "Approval", "Apps", "approve_app", "approved_apps", "apps", "find_app", "pack_app", "withdraw_app"),
+        "client.approvals",
     ),
     **dict.fromkeys(("Audit", "Entry", "Page", "Replay", "replay_files"), "client.audit"),
     **dict.fromkeys(("Setting", "agent_settings", "connection_settings"), "client.configuration"),

@@ -147,9 +147,11 @@ def find_app(app: str | Path, *, apps: Apps | None = None, config: str | Path | 
     Raises
     ------
     BeflError
-        ``BEFL-C-014`` when there is none or several; ``BEFL-M-101`` for a file that is none, and as :meth:`Apps.code`.
+        ``BEFL-C-014`` when there is none or several; ``BEFL-M-101`` for a file that is none, and as :meth:`Apps.code`;
+        ``BEFL-C-002`` to ``BEFL-C-006`` for the configuration.
     """
     text, own = str(app), builtin_apps()
+    store = Store(load(Path(config)).state_dir) if config is not None else None
     if text in own:
         return own[text]
     if Path(app).exists():
@@ -157,8 +159,7 @@ def find_app(app: str | Path, *, apps: Apps | None = None, config: str | Path | 
     known: dict[str, tuple[str, Callable[[], AppCode]]] = {}
     if apps is not None:
         known |= {each.digest: (each.name, functools.partial(apps.code, each.digest)) for each in apps.added()}
-    if config is not None:
-        store = Store(load(Path(config)).state_dir)
+    if store is not None:
         for digest, decision in store.approvals().items():
             archive, name = store.app(digest), str(decision["name"])
             if archive is not None:
@@ -174,10 +175,13 @@ def pack_app(path: str | Path, output: str | Path | None = None) -> tuple[AppCod
     Raises
     ------
     BeflError
-        ``BEFL-M-101`` for what is no app, ``BEFL-C-006`` when the file cannot be written.
+        ``BEFL-M-101`` for what is no app, ``BEFL-C-004`` for a file of another kind of name, ``BEFL-C-006`` when it
+        cannot be written.
     """
     code = read_app(Path(path))
     made = Path(output) if output is not None else Path(code.name + SUFFIX)
+    if made.suffix != SUFFIX:  # so that no other file is written over, and no archive goes into the next one
+        raise BeflError("BEFL-C-004", f"output: an archive is called NAME{SUFFIX}, not {made.name!r}")
     write_whole(made, code.archive, mode=0o644)
     return code, made
 
@@ -204,6 +208,19 @@ def approve_app(app: AppCode | str | Path, config: str | Path) -> Approval:
     moment = dt.datetime.now(dt.UTC).isoformat(timespec="seconds")
     store.approve(code.digest, {"approved": moment, "name": code.name}, code.archive)
     return Approval(code.name, code.digest, moment)
+
+
+def approved_apps(config: str | Path) -> list[Approval]:
+    """Return what the operator of an AGENT.toml's agent has approved: all that it would run.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-002`` to ``BEFL-C-006`` for the configuration.
+    """
+    found = Store(load(Path(config)).state_dir).approvals()
+    made = [Approval(str(each["name"]), digest, str(each["approved"])) for digest, each in found.items()]
+    return sorted(made, key=lambda each: (each.name, each.digest))
 
 
 def withdraw_app(app: str, config: str | Path) -> Approval:

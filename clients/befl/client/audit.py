@@ -12,6 +12,9 @@ from befl.audit.replay import Replay, replay
 from befl.audit.source import from_files, from_peer, write_file
 from befl.gateway import Network, PeerAddress
 from befl.gateway.ask import PeerQuestions
+from befl.rules import artefact
+from befl.rules.errors import BeflError
+from befl.training.predict import NO_MODEL
 
 __all__ = ["Audit", "Entry", "Page", "Replay", "replay_files"]
 
@@ -93,14 +96,14 @@ class Audit:
         ------
         BeflError
             ``BEFL-T-007`` when there is no such task; ``BEFL-C-006`` and ``BEFL-G-035`` for files, ``BEFL-G-...`` for
-            peers, when there are no blocks to look at.
+            peers, when there are no blocks to look at; ``BEFL-C-006`` when ``model`` is no model folder.
         """
         paths = [Path(each) for each in files]
         return replay(
             from_files(paths) if paths else from_peer(self._network),
             task,
             chaincode=self._chaincode,
-            folder=None if model is None else Path(model),
+            folder=_model(model),
             compare=lambda hashes, report: compare(hashes, self._ask, report),
             progress=progress,
         )
@@ -145,5 +148,11 @@ def replay_files(
 ) -> Replay:
     """Replay recorded ledgers without any network; as :meth:`Audit.replay`."""
     blocks = from_files([Path(each) for each in files])
-    folder = None if model is None else Path(model)
-    return replay(blocks, task, chaincode=chaincode, folder=folder, progress=progress)
+    return replay(blocks, task, chaincode=chaincode, folder=_model(model), progress=progress)
+
+
+def _model(folder: str | Path | None) -> Path | None:
+    """Refuse what is no model folder: that is a mistake of whoever typed it, and no finding."""
+    if folder is not None and not (Path(folder) / artefact.MANIFEST).is_file():
+        raise BeflError("BEFL-C-006", f"{folder}: there is no {artefact.MANIFEST} in it", NO_MODEL)
+    return None if folder is None else Path(folder)

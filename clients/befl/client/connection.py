@@ -110,7 +110,8 @@ def connect(
     Raises
     ------
     BeflError
-        ``BEFL-C-009`` when it is not clear where or as whom, ``BEFL-G-...`` when the files cannot be used.
+        ``BEFL-C-009`` when it is not clear where or as whom, ``BEFL-N-009`` when the folder holds no network,
+        ``BEFL-G-...`` when the files cannot be used.
     """
     if profile is None or user is None:
         if network is None:
@@ -146,11 +147,13 @@ def find(network: Path, identity: str | None, name: str) -> tuple[Path, Path]:
     org, _, chosen = (identity or "").partition("/")
     if not org and len(institutions) == 1:
         org = institutions[0]
+    if not institutions:
+        raise BeflError("BEFL-N-009", f"{network} holds no network", "`befl network up --network DIR` makes one.")
     if org not in institutions:
         raise BeflError(
             "BEFL-C-009",
             f"{network} has no institution {org!r}" if org else f"{network}: it is not said as which institution",
-            f"Institutions there: {', '.join(institutions) or 'none (befl network up makes them)'}. Use --as ORG.",
+            f"Institutions there: {', '.join(institutions)}. Use --as ORG.",
         )
     user = network / org / "users" / (chosen or name)
     if not user.is_dir():

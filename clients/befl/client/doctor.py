@@ -9,6 +9,7 @@ from __future__ import annotations
 import datetime as dt
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -23,10 +24,10 @@ from befl.agent.config import AgentConfig, Policy, load
 from befl.agent.ledger import Ledger
 from befl.agent.start import weaknesses_of
 from befl.agent.store import Store
+from befl.client.tasks import read_spec
 from befl.gateway import Identity, Profile, connect
 from befl.operations.findings import Finding
 from befl.operations.server import check_address
-from befl.rules import spec as specs
 from befl.rules.errors import BeflError
 from befl.training import data as rows
 
@@ -324,8 +325,8 @@ def _tasks(config: AgentConfig, profile: Profile) -> int:
 
 
 def _columns(config: AgentConfig, profile: Profile | BeflError, task: str) -> int:
-    if Path(task).is_file():
-        spec = specs.from_toml(Path(task).read_bytes(), task)
+    if not re.fullmatch("[0-9a-f]{16}", task) or Path(task).exists():  # else it is the id of a task on the ledger
+        spec = read_spec(task)
     elif isinstance(profile, BeflError):
         raise profile
     else:

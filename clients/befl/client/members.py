@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from befl.agent.ledger import Ledger, Receipt
-from befl.agent.store import read_whole
+from befl.agent.store import named, read_whole
 from befl.rules.parameters import Parameters, read_parameters
 from befl.rules.reader import parse_toml
 
@@ -135,7 +135,8 @@ class ConsortiumParameters:
 def read_parameters_file(path: str | Path) -> Parameters:
     """Read parameters from a TOML file; raises ``BEFL-C-002`` to ``BEFL-C-006``."""
     file = Path(path)
-    return read_parameters(parse_toml(read_whole(file), file.name))
+    with named(file):
+        return read_parameters(parse_toml(read_whole(file), str(file)))
 
 
 def _member(record: dict[str, Any], agent: dict[str, Any] | None, approvals: Iterable[dict[str, Any]]) -> Member:

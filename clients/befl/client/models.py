@@ -11,6 +11,7 @@ from befl.agent.store import write_whole
 from befl.agent.worker import model_files
 from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
+from befl.training.predict import read_folder
 
 
 @dataclass(frozen=True)
@@ -60,12 +61,19 @@ class Models:
         Raises
         ------
         BeflError
-            ``BEFL-T-007`` when the task has no final model, ``BEFL-M-007`` when the peer's bytes are not the ledger's.
+            ``BEFL-T-007`` when the task has no final model, ``BEFL-M-007`` when the peer's bytes are not the ledger's,
+            ``BEFL-C-012`` when the folder holds something else.
         """
         files = model_files(self._ledger, self._ledger.view(task))
+        place = Path(folder)
+        foreign = sorted({each.name for each in place.iterdir()} - set(files)) if place.exists() else []
+        if not foreign and _task_of(place / artefact.MANIFEST) not in ("", task):
+            foreign = ["another task's model"]
+        if foreign:
+            raise BeflError("BEFL-C-012", f"{place}: has {foreign[0]} in it", "Name a new folder.")
         for name, data in files.items():
-            write_whole(Path(folder) / name, data, mode=0o644)
-        return Path(folder)
+            write_whole(place / name, data, mode=0o644)
+        return place
 
     def verify(self, folder: str | Path) -> Verdict:
         """Hold a model folder against its manifest, and the manifest against the ledger.
@@ -85,8 +93,16 @@ class Models:
         return Verdict(record["task"], digest, record["model"], record["files"], record["txid"])
 
 
+def _task_of(manifest: Path) -> str:
+    """Return the task of a model folder; empty when there is no manifest, or none that is whole."""
+    try:
+        return str(canonical.loads(manifest.read_bytes())["task"])
+    except (OSError, BeflError, KeyError, TypeError):
+        return ""
+
+
 def verify_folder(folder: str | Path) -> dict[str, Any]:
-    """Hold the files of a model folder against its manifest, without any network.
+    """Hold the files of a model folder against its manifest, without any network; there may be none besides.
 
     Returns
     -------
@@ -96,21 +112,11 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     Raises
     ------
     BeflError
-        ``BEFL-M-009``; the message names the file.
+        ``BEFL-M-009``; the message names the file; ``BEFL-C-006`` when the folder is no model's.
     """
     path = Path(folder)
-    try:
-        manifest: dict[str, Any] = canonical.loads((path / artefact.MANIFEST).read_bytes())
-        files = dict(manifest["files"])
-        if not isinstance(manifest["task"], str) or not isinstance(manifest["model"], str):
-            raise TypeError  # as a missing one: below
-        for name, digest in files.items():
-            if Path(name).name != name or codec.digest((path / name).read_bytes()) != digest:
-                raise BeflError("BEFL-M-009", f"{path / name} has another SHA-256 than the manifest says")
-    except OSError as error:
-        raise BeflError("BEFL-M-009", f"{error.filename}: {error.strerror}") from None
-    except (KeyError, TypeError, ValueError):
-        raise BeflError("BEFL-M-009", f"{path / artefact.MANIFEST} is no manifest of befl") from None
-    except BeflError as error:
-        raise BeflError("BEFL-M-009", error.message) from None
+    manifest, files = read_folder(path)
+    more = sorted({each.name for each in path.iterdir()} - {*files, artefact.MANIFEST})
+    if more:
+        raise BeflError("BEFL-M-009", f"{path / more[0]} is no part of the model: the manifest does not name it")
     return manifest

@@ -71,7 +71,8 @@ def simulate(
     ------
     BeflError
         ``BEFL-C-002`` to ``BEFL-C-006`` for the task's file and id, ``BEFL-C-010`` and ``BEFL-C-011`` for the
-        institutions, ``BEFL-C-012`` for an output that holds something else, and whatever rules, agents and the app
+        institutions, ``BEFL-C-012`` for an output that holds something else, ``BEFL-C-014`` for an app that
+        is not here, and whatever rules, agents and the app
         refuse.
     """
     spec = read_spec(task)
@@ -117,8 +118,15 @@ def _make_ready(output: Path, data: Path | None) -> None:
 def _beside(task: Path, spec: TaskSpec) -> AppCode | None:
     """Return the app in the folder ``app`` beside the task's file, when it is the task's."""
     folder = task.parent / "app"
-    found = read_app(folder) if spec.app.name not in builtin_apps() and folder.is_dir() else None
-    return found if found is not None and found.name == spec.app.name else None
+    if spec.app.name in builtin_apps():
+        return None
+    found = read_app(folder) if folder.is_dir() else None
+    if found is None or found.name != spec.app.name:
+        known = ", ".join(sorted({*builtin_apps(), *([found.name] if found else [])}))
+        raise BeflError(
+            "BEFL-C-014", f"there is no app {spec.app.name!r} here", f"Known: {known}. Name another one: --app FOLDER."
+        )
+    return found
 
 
 def _files(

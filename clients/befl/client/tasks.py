@@ -12,7 +12,7 @@ from typing import Any, Protocol
 from befl.agent.config import load
 from befl.agent.ledger import Ledger, Receipt
 from befl.agent.participant import initial_model, rows_of
-from befl.agent.store import read_whole
+from befl.agent.store import named, read_whole
 from befl.client.approvals import Apps, find_app
 from befl.rules import codec
 from befl.rules import spec as specs
@@ -440,7 +440,8 @@ def _statistics(view: TaskView, config: str | Path | None) -> dict[str, Any]:
 def read_spec(path: str | Path) -> specs.TaskSpec:
     """Read a TASK.toml; raises ``BEFL-C-006`` when the file cannot be read, else as ``spec.from_toml``."""
     file = Path(path)
-    return specs.from_toml(read_whole(file), file.name)
+    with named(file):
+        return specs.from_toml(read_whole(file), str(file))
 
 
 def _summary(record: dict[str, Any]) -> TaskSummary:

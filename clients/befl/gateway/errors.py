@@ -164,7 +164,7 @@ _HINTS: Final = {
     "BEFL-G-004": "Try again; if it stays so, compare heights and code digests in `befl network status`.",
     "BEFL-G-011": "Check the clocks of both machines.",
     "BEFL-G-016": "Wait until enough institutions' peers and chaincode servers are up: `befl network status`.",
-    "BEFL-G-025": "Enrol again.",
+    "BEFL-G-025": "Renew it: befl identity renew NAME.",
     "BEFL-G-030": "Check the identity, its MSP id and the channel's name.",
 }
 _REFUSED: Final = ("PERMISSION_DENIED", "UNAUTHENTICATED", "NOT_FOUND")

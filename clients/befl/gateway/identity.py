@@ -33,6 +33,7 @@ UNREADABLE: Final = (
 """What ``cryptography`` raises, at once or when a part is asked for, for certificates and keys that are none."""
 
 # SEC 2, sections 2.4.2 and 2.5.1: the order n of the base point.
+_AGAIN: Final = "A certificate for the key that is here: befl identity renew NAME."
 ORDERS: Final = {
     "secp256r1": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
     "secp384r1": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
@@ -136,14 +137,14 @@ def check_pair(certificate_pem: bytes, key_pem: bytes, where: str) -> ec.Ellipti
     if not isinstance(key, ec.EllipticCurvePrivateKey) or key.curve.name not in ORDERS:
         raise BeflError("BEFL-G-023", f"{where}: the key is on neither P-256 nor P-384", "Enrol with another key.")
     if key.public_key() != public:
-        raise BeflError("BEFL-G-024", f"{where}: the private key belongs to another certificate", "Enrol again.")
+        raise BeflError("BEFL-G-024", f"{where}: the private key belongs to another certificate", _AGAIN)
     now = dt.datetime.now(dt.UTC)
     start, end = certificate.not_valid_before_utc, certificate.not_valid_after_utc
     if not start <= now <= end:
         raise BeflError(
             "BEFL-G-025",
             f"{where}: the certificate of {subject} is valid from {start:%Y-%m-%d %H:%M} to {end:%Y-%m-%d %H:%M} UTC",
-            "Enrol again." if now > end else "Compare this machine's clock with the CA's.",
+            "Renew it: befl identity renew NAME." if now > end else "Compare this machine's clock with the CA's.",
         )
     return key
 

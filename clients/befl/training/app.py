@@ -102,25 +102,41 @@ class AppCode:
 def read_app(path: Path) -> AppCode:
     """Read an app from its folder, its archive or its one Python file.
 
-    Of a folder every file counts but those that begin with ``.`` or ``__``. An app has no folders and no links in it.
+    Of a folder every file counts but those that begin with ``.`` or ``__``, and archives of apps (``.befl-app``), which
+    may have been made there. An app has no folders and no links in it.
 
     Raises
     ------
     BeflError
-        ``BEFL-M-101`` when it cannot be read, is too large or is no app.
+        ``BEFL-C-006`` when it cannot be read, ``BEFL-M-101`` when it is too large or is no app, ``BEFL-C-002`` to
+        ``BEFL-C-005`` for its ``app.toml``.
     """
     what = str(path)
     try:
         if path.is_dir():
-            names = [each.name for each in sorted(path.iterdir()) if not each.name.startswith((".", "__"))]
+            names = [
+                each.name
+                for each in sorted(path.iterdir())
+                if not each.name.startswith((".", "__")) and each.suffix != SUFFIX
+            ]
             if len(names) > MOST_FILES:
                 raise _refuse(what, f"more than {MOST_FILES} files")
             files = {name: _read(path / name, what, os.O_NOFOLLOW) for name in names}
-            wants_loop = MANIFEST in files and _manifest(files).loop == "torch"
+            if not {ENTRY, MANIFEST} <= set(files):
+                raise BeflError(
+                    "BEFL-M-101",
+                    f"app {what}: the folder has no {min({ENTRY, MANIFEST} - set(files))}",
+                    f"A folder with {ENTRY} and {MANIFEST} is an app; befl init DIR writes one, DIR/app.",
+                )
+            wants_loop = _manifest(files, what).loop == "torch"
             return _checked({_LOOP.name: _LOOP.read_bytes(), **files} if wants_loop else files, what)
         content = _read(path, what)
     except OSError as error:
-        raise BeflError("BEFL-M-101", f"app {path}: {error.strerror or type(error).__name__}") from None
+        why = error.strerror or type(error).__name__
+        if Path(error.filename or path) != path:  # a file of its folder
+            raise _refuse(what, why) from None
+        hint = "Name a folder with app.py and app.toml, an archive (befl app pack) or a Python file."
+        raise BeflError("BEFL-C-006", f"app {path}: {why}", hint) from None
     if path.suffix == ".py":
         if not re.fullmatch(APP_NAME.pattern, path.stem):
             raise BeflError("BEFL-M-101", f"app {path}: the file's name must be a word: it names the app")
@@ -188,14 +204,19 @@ def _checked(files: Mapping[str, bytes], what: str) -> AppCode:
         raise _refuse(what, f"has no {missing[0]}")
     if sum(map(len, files.values())) > MOST_APP_BYTES:
         raise _refuse(what, f"larger than {MOST_APP_BYTES} bytes")
-    made = AppCode(_manifest(files).name, dict(files))
+    made = AppCode(_manifest(files, what).name, dict(files))
     if len(made.archive) > MOST_APP_BYTES:
         raise _refuse(what, f"its archive is larger than {MOST_APP_BYTES} bytes")
     return made
 
 
-def _manifest(files: Mapping[str, bytes]) -> AppManifest:
-    return read(AppManifest, parse_toml(files[MANIFEST], MANIFEST))
+def _manifest(files: Mapping[str, bytes], what: str) -> AppManifest:
+    place = f"{what}/{MANIFEST}"
+    table = parse_toml(files[MANIFEST], place)
+    try:
+        return read(AppManifest, table)
+    except BeflError as error:
+        raise BeflError(error.code, f"{place}: {error.message}", error.hint) from None
 
 
 def _refuse(what: str, why: str) -> BeflError:

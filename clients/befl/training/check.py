@@ -131,6 +131,8 @@ def _table(content: bytes, path: Path, spec: DataSpec) -> _Seen:
     header = [name.strip() for name in next(reader, [])]
     twice = sorted({name for name in header if header.count(name) > 1})
     problems = [f"BEFL-C-105: the header names a column twice: {data.listed(twice)}"] if twice else []
+    if data.otherwise_separated(header):
+        problems.append(f"BEFL-C-105: {data.SEPARATED}")
     wanted = [*spec.columns, spec.label]
     places = {name: header.index(name) for name in wanted if name in header}
     rows, cells, odd = _cells(reader, len(header), places)

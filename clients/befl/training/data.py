@@ -39,6 +39,7 @@ from befl.training.problem import Problem
 MOST_FILE_BYTES: Final = 512 * 2**20
 MOST_CELLS: Final = 2 * 10**8
 LEAST_ROWS: Final = 10
+SEPARATED: Final = "The header looks separated by semicolons or tabs; commas are expected."
 
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]{1,4})?")
 _LARGEST: Final = float(np.finfo(np.float32).max)
@@ -221,7 +222,7 @@ def read_file(path: Path) -> bytes:
         raise BeflError(
             "BEFL-C-101",
             f"{path}: {error.strerror or type(error).__name__}",
-            "The agent's configuration names the file under [data.ALIAS] path; its user must be able to read it.",
+            "Name a file that this user can read (in AGENT.toml: [data.ALIAS] path).",
         ) from None
     if len(content) > MOST_FILE_BYTES:
         raise BeflError("BEFL-C-102", f"{path}: larger than {MOST_FILE_BYTES} bytes")
@@ -259,13 +260,18 @@ def _header(rows: Iterator[list[str]], path: Path) -> list[str]:
     return header
 
 
+def otherwise_separated(header: list[str]) -> bool:
+    """Say whether a header looks as if something else than commas stood between its columns."""
+    return len(header) == 1 and (";" in header[0] or "\t" in header[0])
+
+
 def _check_columns(header: list[str], wanted: list[str], path: Path) -> None:
     missing = [name for name in wanted if name not in header]
     if not missing:
         return
     hint = "Name the columns in the first line as the task's [data] table does."
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        hint = "The header looks separated by semicolons or tabs; commas are expected."
+    if otherwise_separated(header):
+        hint = SEPARATED
     raise BeflError("BEFL-C-105", f"{path}: columns missing: {listed(missing)}; the file has: {listed(header)}", hint)
 
 

@@ -24,6 +24,7 @@ from befl.training.trainer import Trainer
 
 WEIGHTS: Final = "model.safetensors"
 PREPARATION: Final = "preparation.json"
+NO_MODEL: Final = f"A model folder has {MANIFEST} in it: model-TASK of befl model fetch, DIR/model of befl simulate."
 
 
 @dataclass(frozen=True)
@@ -166,22 +167,11 @@ def load_model(folder: str | Path) -> Model:
     Raises
     ------
     BeflError
-        ``BEFL-M-009`` when a file is missing, altered or cannot be understood.
+        ``BEFL-C-006`` when the folder is no model's, ``BEFL-M-009`` when a file is missing, altered or cannot be
+        understood.
     """
     folder = Path(folder)
-    manifest = _read(folder, MANIFEST)
-    try:
-        listed: dict[str, str] = dict(canonical.loads(manifest)["files"])
-        names = {*listed, WEIGHTS, PREPARATION}
-        if any(Path(name).name != name for name in names):
-            raise ValueError("a name is a path")
-    except (BeflError, KeyError, TypeError, ValueError):
-        raise _refuse(f"{folder / MANIFEST}: is not the manifest of a model") from None
-    files = {}
-    for name in sorted(names):
-        files[name] = _read(folder, name)
-        if hashlib.sha256(files[name]).hexdigest() != listed.get(name):
-            raise _refuse(f"{folder / name}: its SHA-256 is not the one in {MANIFEST}")
+    manifest, files = read_folder(folder)
     try:
         preparation = canonical.loads(files[PREPARATION])
         app, spec = preparation["app"], read(DataSpec, preparation["data"], "data")
@@ -194,10 +184,45 @@ def load_model(folder: str | Path) -> Model:
             layout=layout,
             vector=vector,
             metrics_rule=str(preparation["metrics"]),
-            digest=hashlib.sha256(manifest).hexdigest(),
+            digest=hashlib.sha256(canonical.dumps(manifest)).hexdigest(),
         )
     except (BeflError, KeyError, TypeError, ValueError) as error:
         raise _refuse(f"{folder}: its files cannot be understood: {error}") from None
+
+
+def read_folder(folder: Path) -> tuple[dict[str, Any], dict[str, bytes]]:
+    """Return a model folder's manifest, and its files, each of which has the SHA-256 that the manifest says.
+
+    Raises
+    ------
+    BeflError
+        ``BEFL-C-006`` when the folder has no manifest that can be read; ``BEFL-M-009`` when it is none, or when a file
+        is missing or altered; the message names the file.
+    """
+    place = folder / MANIFEST
+    try:
+        content = place.read_bytes()
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{place}: {error.strerror or type(error).__name__}", NO_MODEL) from None
+    try:
+        manifest: dict[str, Any] = canonical.loads(content)
+        listed: dict[str, str] = dict(manifest["files"])
+        names = {*listed, WEIGHTS, PREPARATION}
+        if not all(isinstance(manifest[name], str) for name in ("task", "model")):
+            raise TypeError("a text is none")
+        if any(Path(name).name != name for name in names):
+            raise ValueError("a name is a path")
+    except (BeflError, KeyError, TypeError, ValueError):
+        raise _refuse(f"{place}: is not the manifest of a model") from None
+    files = {}
+    for name in sorted(names):
+        try:
+            files[name] = (folder / name).read_bytes()
+        except OSError as error:
+            raise _refuse(f"{folder / name}: {error.strerror or type(error).__name__}") from None
+        if hashlib.sha256(files[name]).hexdigest() != listed.get(name):
+            raise _refuse(f"{folder / name}: its SHA-256 is not the one in {MANIFEST}")
+    return manifest, files
 
 
 def _tensors(content: bytes) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
@@ -213,13 +238,6 @@ def _tensors(content: bytes) -> tuple[tuple[Tensor, ...], NDArray[np.float32]]:
         raise ValueError(str(error)) from None
     layout = read_layout([{"name": name, "shape": list(array.shape)} for name, array in found.items()])
     return layout, np.concatenate([array.astype(np.float32).reshape(-1) for array in found.values()])
-
-
-def _read(folder: Path, name: str) -> bytes:
-    try:
-        return (folder / name).read_bytes()
-    except OSError as error:
-        raise _refuse(f"{folder / name}: {error.strerror or type(error).__name__}") from None
 
 
 def _refuse(message: str) -> BeflError:

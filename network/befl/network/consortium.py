@@ -170,7 +170,7 @@ def export(directory: Path | str, name: str = "") -> Definition:
     Raises
     ------
     BeflError
-        N-004 no such institution, N-009 there is no network.
+        C-009 no such institution, N-009 there is no network.
     """
     with acting(directory, name) as member:
         return member.definition()
@@ -192,7 +192,7 @@ def acting(directory: Path | str, name: str = "", progress: Progress = lambda _:
     Raises
     ------
     BeflError
-        N-004 no such institution, N-005 another command runs, N-009 there is no network.
+        C-009 no such institution, N-005 another command runs, N-009 there is no network.
     """
     layout = Layout(Path(directory).absolute())
     must_be_network(layout)
@@ -201,7 +201,7 @@ def acting(directory: Path | str, name: str = "", progress: Progress = lambda _:
         topology = parse(layout.topology.read_bytes(), str(layout.topology))
         names = [institution.name for institution in topology.institutions]
         if not name and len(names) > 1:
-            raise BeflError("BEFL-N-004", "it is not said for which institution", f"--as one of {', '.join(names)}.")
+            raise BeflError("BEFL-C-009", "it is not said for which institution", f"--as one of {', '.join(names)}.")
         institution = topology.institution(name or names[0])
         with _locked(layout, fcntl.LOCK_EX, layout.home(institution.name).lock):
             yield Member(topology, institution, layout, programs, threading.Event())
@@ -358,9 +358,9 @@ def _claim(directory: Path) -> None:
         ours = {layout.lock.name, PUBLIC}  # all that an `up` leaves that was stopped before the topology was written
         foreign = not layout.topology.exists() and any(path.name not in ours for path in directory.iterdir())
     except OSError as error:
-        raise BeflError("BEFL-N-010", f"{directory} cannot be used: {error}") from None
+        raise BeflError("BEFL-N-010", f"{directory} cannot be used: {error.strerror}") from None
     if foreign:
-        raise BeflError("BEFL-N-010", f"{directory} is not empty and no network")
+        raise BeflError("BEFL-N-010", f"{directory} is not empty and no network", "Name a new or an empty folder.")
 
 
 @contextlib.contextmanager
@@ -368,7 +368,7 @@ def _locked(layout: Layout, how: int = fcntl.LOCK_EX, path: Path | None = None) 
     try:
         file = (path or layout.lock).open("w")
     except OSError as error:
-        raise BeflError("BEFL-N-010", f"{layout.directory} cannot be used: {error}") from None
+        raise BeflError("BEFL-N-010", f"{layout.directory} cannot be used: {error.strerror}") from None
     with file:
         try:
             fcntl.flock(file, how | fcntl.LOCK_NB)

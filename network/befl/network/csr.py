@@ -15,17 +15,27 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
 from befl.gateway.identity import UNREADABLE
+from befl.network import files
 from befl.network.channel import Outcome
 from befl.rules.errors import BeflError
 
 FILE: Final = "request.csr"
 """In a user's folder whose keys are, or came to be, on another machine than the institution's."""
-NAME: Final = re.compile(r"[a-z][a-z0-9-]{0,31}")
+RESERVED: Final = frozenset(
+    {"registrar", *(enrolment.identity for enrolment in files.ENROLMENTS if "users/" not in enrolment.folder)}
+)
+"""Names of nodes, and of who registers."""
+NAMES: Final = "A letter first, then letters, digits and hyphens, all small, at most 32; no node's name."
 
 _KEYS: Final = {"ca": "msp/keystore/key.pem", "tlsca": "tls/client.key"}
 """By the CA that certifies it, in the order of the requests: the key that signs, the key for TLS."""
 _BLOCK: Final = re.compile(r"-----BEGIN CERTIFICATE REQUEST-----[^-]+-----END CERTIFICATE REQUEST-----\n")
 _MOST: Final = 10_000
+
+
+def may_be_called(name: str) -> bool:
+    """Say whether an institution can give an identity this name."""
+    return re.fullmatch(r"[a-z][a-z0-9-]{0,31}", name) is not None and name not in RESERVED
 
 
 def make(folder: Path, name: str) -> Outcome:
@@ -37,8 +47,8 @@ def make(folder: Path, name: str) -> Outcome:
         ``BEFL-N-021`` when the name cannot be one or the folder is one with other keys, ``BEFL-C-006`` when it cannot
         be written, ``BEFL-N-022`` when the request that is there is spoilt.
     """
-    if not NAME.fullmatch(name):
-        raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}")
+    if not may_be_called(name):
+        raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}", NAMES)
     user = folder / "users" / name
     if (user / FILE).exists():
         return Outcome(f"nothing to change: {user / FILE}", (_compare(load(user / FILE, name)),), changed=False)

@@ -31,7 +31,7 @@ def environment(directory: Path | str, institution: str, user: str = "admin") ->
     Raises
     ------
     BeflError
-        N-001 to N-003 no Fabric, N-004 no such institution, N-009 there is no network, C-009 no such user.
+        N-001 to N-003 no Fabric, C-009 no such institution or identity, N-009 there is no network.
     """
     layout = Layout(Path(directory).absolute())
     topology = read_topology(layout)
@@ -40,7 +40,7 @@ def environment(directory: Path | str, institution: str, user: str = "admin") ->
     folder = home.user(user)
     if not (folder / "msp").is_dir():
         known = ", ".join(sorted(path.name for path in folder.parent.glob("*") if (path / "msp").is_dir()))
-        raise BeflError("BEFL-C-009", f"{institution} has no user {user!r} here", f"It has: {known or 'none'}.")
+        raise BeflError("BEFL-C-009", f"{institution} has no identity {user!r} here", f"It has: {known or 'none'}.")
     programs = fabric.locate()
     operations = home.user("admin") / "operations"
     tls = folder / "tls"

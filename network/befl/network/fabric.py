@@ -2,7 +2,7 @@
 
 Two Go modules lie beside this file (``go/fabric``, ``go/fabric-ca``); each is a ``go.mod`` with Go's ``tool`` directive
 and a ``go.sum`` that pins the content of everything that is compiled. Nothing of Fabric is copied into befl.
-``docs/adr/0003`` says why. ``python -m befl.network.fabric`` builds ahead.
+``docs/adr/0003`` says why. ``befl network fabric`` builds ahead.
 """
 
 from __future__ import annotations
@@ -349,18 +349,3 @@ def _locked(path: Path, waiting: Callable[[], None]) -> Iterator[None]:
             waiting()
             fcntl.flock(file, fcntl.LOCK_EX)
         yield
-
-
-def main() -> int:
-    """Build Fabric ahead, with progress on standard output; ``python -m befl.network.fabric``."""
-    try:
-        fabric = locate(lambda line: print(line, flush=True))
-    except BeflError as error:
-        print(error, file=sys.stderr)
-        return 1
-    print(f"Fabric {fabric.version} ({fabric.origin}): {fabric.folder}")
-    return 0
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -34,9 +34,6 @@ from befl.rules.parameters import ROLES as MEMBER_ROLES
 ROLES: Final = ("operator", *MEMBER_ROLES)
 """What ``befl.role`` may say of an identity."""
 NODES: Final = ("orderer", "peer")
-_RESERVED: Final = frozenset(
-    {"registrar", *(enrolment.identity for enrolment in files.ENROLMENTS if "users/" not in enrolment.folder)}
-)
 _ATTRIBUTES: Final = ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 
 
@@ -120,8 +117,8 @@ def enroll(
         ``BEFL-N-021`` when the name cannot be one, or is that of a node, or of an identity with other roles or keys;
         ``BEFL-C-006`` and ``BEFL-N-022`` for the request.
     """
-    if not csr.NAME.fullmatch(name) or name in _RESERVED:
-        raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}")
+    if not csr.may_be_called(name):
+        raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}", csr.NAMES)
     role = "|".join(dict.fromkeys(roles))
     enrolments = files.user_enrolments(name, kind, role)
     text = csr.load(request, name) if request is not None else ""
@@ -201,7 +198,7 @@ def revoke(member: Member, name: str) -> Outcome:
         ``BEFL-N-021`` when there is no such identity, or it is a node's or the admin that acts here.
     """
     find(member, name)
-    if name in (*_RESERVED, "admin"):
+    if name in (*csr.RESERVED, "admin"):
         raise BeflError("BEFL-N-021", f"{name} cannot be revoked: the institution acts and runs with it")
     member.await_ca()
     with _registrar(member, "tlsca") as registrar:

@@ -241,7 +241,9 @@ class Eyes:
 def must_be_network(layout: Layout) -> None:
     """Raise N-009 unless the folder is a network's."""
     if not layout.topology.is_file():
-        raise BeflError("BEFL-N-009", f"{layout.directory} holds no network")
+        raise BeflError(
+            "BEFL-N-009", f"{layout.directory} holds no network", "`befl network up --network DIR` makes one."
+        )
 
 
 def read_topology(layout: Layout) -> Topology:

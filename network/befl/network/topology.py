@@ -160,7 +160,7 @@ class Topology:
             if institution.name == name:
                 return institution
         known = ", ".join(institution.name for institution in self.institutions)
-        raise BeflError("BEFL-N-004", f"no institution is called {name!r}", f"There are: {known}.")
+        raise BeflError("BEFL-C-009", f"no institution is called {name!r}", f"There are: {known}.")
 
 
 def make(names: Sequence[str]) -> Topology:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 
 from befl.agent.config import load
@@ -108,7 +110,7 @@ def test_a_file_that_is_not_there(tmp_path):
     ids=["no value", "twice", "not UTF-8", "no bracket", "too many digits", "too large"],
 )
 def test_malformed(read, text):
-    with pytest.raises(BeflError, match=r"BEFL-C-005: AGENT\.toml"):
+    with pytest.raises(BeflError, match=r"BEFL-C-005: /.*AGENT\.toml: "):
         read(text)
 
 
@@ -154,3 +156,4 @@ def test_wrong_keys_and_values(read, change, code, names):
         read(FULL.replace(*change, 1))
     assert caught.value.code == code
     assert names in caught.value.message
+    assert re.match(r"/.*AGENT\.toml: ", caught.value.message), "it says in which file"

@@ -46,7 +46,7 @@ def test_nothing_is_agreed_to_by_default():
     found = objections(Policy(), view_of(), (), ())
     assert found == [
         "policy.schemes does not list 'none'",
-        f"app tabular {APP[:16]} is not approved (befl app approve {APP[:16]})",
+        f"app tabular {APP[:16]} is not approved (befl app approve {APP[:16]} --config AGENT.toml)",
         "no file is configured for data 'heart'",
     ]
 

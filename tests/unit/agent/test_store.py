@@ -216,3 +216,15 @@ def test_a_write_is_on_disk_before_it_returns(store, monkeypatch):
     monkeypatch.setattr("os.fsync", lambda descriptor: synced.append(stat.S_ISDIR(os.fstat(descriptor).st_mode)))
     store.keep_update(TASK, 1, 1, b"x")
     assert synced == [False, True]
+
+
+@pytest.mark.parametrize("what", ["folder", "pipe"])
+def test_only_files_are_written_over(tmp_path, what):
+    """Root that names /dev/null would else put a file in its place."""
+    place = tmp_path / what
+    os.mkfifo(place) if what == "pipe" else place.mkdir()
+    before = place.stat().st_ino
+    with pytest.raises(BeflError, match=r"BEFL-C-006: .* is a folder or a device"):
+        write_whole(place, b"x")
+    assert place.stat().st_ino == before
+    assert list(tmp_path.iterdir()) == [place]

@@ -140,7 +140,7 @@ def test_publish_what_is_not_there_or_no_text(consortium, task_toml, tmp_path, b
     assert "BEFL-C-006" in befl_text("task", "publish", tmp_path / "absent.toml", status=2)
     assert "BEFL-C-006" in befl_text("task", "publish", tmp_path, status=2)
     task_toml.write_bytes(b"\xff\xfe" * 10)
-    assert "BEFL-C-005: TASK.toml: not UTF-8" in befl_text("task", "publish", task_toml, status=2)
+    assert f"BEFL-C-005: {task_toml}: not UTF-8" in befl_text("task", "publish", task_toml, status=2)
     task_toml.write_bytes(b"#" * 1_000_001)
     assert "BEFL-C-005" in befl_text("task", "publish", task_toml, status=2)
 
@@ -438,7 +438,9 @@ def test_pack_and_show(forest, befl_json, befl_text, tmp_path, monkeypatch):
     assert befl_json("app", "show", "other.befl-app")["files"]["trees.py"] == "OAK = 1\n\\xff"
     (forest / "link.py").symlink_to("app.py")
     assert "BEFL-M-101" in befl_text("app", "pack", forest, status=1)
-    assert "BEFL-C-006" in befl_text("app", "pack", "other.befl-app", "--output", "other.befl-app/x", status=2)
+    assert "BEFL-C-006" in befl_text("app", "pack", "other.befl-app", "--output", "other.befl-app/x.befl-app", status=2)
+    said = befl_text("app", "pack", "other.befl-app", "--output", "TASK.toml", status=2)
+    assert said.startswith("BEFL-C-004: output: an archive is called NAME.befl-app, not 'TASK.toml'")
 
 
 def test_an_app_travels_from_an_issuer_to_an_operator(consortium, forest, agent_toml, befl_json, befl_text):
@@ -449,12 +451,12 @@ def test_an_app_travels_from_an_issuer_to_an_operator(consortium, forest, agent_
     assert "OAK = 1" in befl_text("app", "show", "forest", "--network", "n")
     assert "BEFL-C-014" in befl_text("app", "show", "forest", status=2)
     arguments = ("app", "approve", digest[:16], "--config", str(agent_toml), "--network", "n", "--as", "Org1MSP")
-    approved = befl_json(*arguments)
+    approved = befl_json(*arguments, "--yes")
     store = Store(load(agent_toml).state_dir)
     assert store.approvals() == {digest: {"approved": approved["approved"], "name": "forest"}}
     assert codec.digest(store.app(digest)) == digest
     assert consortium.memory.events(consortium.memory.height)[0].txid == approved["txid"]
-    again = befl_text(*arguments)
+    again = befl_text(*arguments, "--yes")
     assert "not on the ledger: BEFL-T-003: Org1MSP has already approved" in again
     (line,) = [line for line in befl_text("app", "list", "--network", "n").splitlines() if "forest" in line]
     assert line.split()[:5] == ["forest", digest, str(made["bytes"]), "Org2MSP", "Org1MSP"]
@@ -468,17 +470,24 @@ def test_an_app_travels_from_an_issuer_to_an_operator(consortium, forest, agent_
 
 
 def test_what_the_ledger_refuses_an_operator_is_said(consortium, forest, agent_toml, befl_text):
-    arguments = ("app", "approve", forest, "--config", agent_toml, "--network", "n", "--as", "Org1MSP/agent")
+    arguments = ("app", "approve", forest, "--yes", "--config", agent_toml, "--network", "n", "--as", "Org1MSP/agent")
     assert "BEFL-A-001" in befl_text(*arguments, status=1)
 
 
+def test_code_is_not_approved_unasked(agent_toml, befl_text):
+    assert "--yes is needed" in befl_text("app", "approve", "tabular", "--config", agent_toml, status=2)
+    assert not Store(load(agent_toml).state_dir).approvals()
+
+
 def test_an_approval_without_a_network(agent_toml, befl_json, befl_text, tmp_path):
-    assert "BEFL-C-006" in befl_text("app", "approve", "tabular", "--config", tmp_path / "absent.toml", status=2)
-    made = befl_json("app", "approve", "tabular", "--config", str(agent_toml))
+    assert "BEFL-C-006" in befl_text(
+        "app", "approve", "tabular", "--yes", "--config", tmp_path / "absent.toml", status=2
+    )
+    made = befl_json("app", "approve", "tabular", "--config", str(agent_toml), "--yes")
     assert made["digest"] in Store(load(agent_toml).state_dir).approvals()
     assert (made["txid"], made["not_recorded"][:19]) == ("", "no identity `admin`")
     (tmp_path / "users" / "admin").mkdir(parents=True)  # an operator beside the agent, and no peer
-    assert "not on the ledger: BEFL-G-022" in befl_text("app", "approve", "tabular", "--config", agent_toml)
+    assert "not on the ledger: BEFL-G-022" in befl_text("app", "approve", "tabular", "--config", agent_toml, "--yes")
     assert "not on the ledger: BEFL-G-022" in befl_text("app", "withdraw", "tabular", "--config", agent_toml)
     assert Store(load(agent_toml).state_dir).approvals() == {}
 
@@ -524,12 +533,49 @@ def restored_signals():
 def test_nowhere_to_connect_to(befl_text, monkeypatch, tmp_path):
     monkeypatch.delenv("BEFL_NETWORK", raising=False)
     monkeypatch.delenv("BEFL_AS", raising=False)
-    assert befl_text("task", "list", status=2).startswith("BEFL-C-009")
-    assert befl_text("task", "list", "--network", tmp_path, "--as", "org1", status=2).startswith("BEFL-C-009")
+    said = befl_text("task", "list", status=2)
+    assert said.startswith("BEFL-C-009")
+    assert "--network DIR --as ORG" in said
+    assert befl_text("task", "list", "--network", tmp_path, "--as", "org1", status=2).startswith("BEFL-N-009")
     monkeypatch.setenv("BEFL_NETWORK", str(tmp_path / "from-environment"))
     assert "from-environment" in befl_text("task", "list", status=2)
     said = befl_text("task", "list", "--profile", tmp_path / "absent.json", "--user", tmp_path, status=2)
     assert said.startswith("BEFL-G-022")
+    monkeypatch.delenv("BEFL_NETWORK")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "network").mkdir()
+    (tmp_path / "network" / "network.toml").touch()
+    assert befl_text("task", "list", status=2).startswith("BEFL-N-009: network holds no network")  # it is looked there
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["model", "verify", "m", "--profile", "p"], "--profile and --user go together"),
+        (["model", "verify", "m", "--user", "u"], "--profile and --user go together"),
+        (["task", "list", "--profile", "p", "--user", "u", "--network", "n"], "say where and as whom"),
+        (["task", "list", "--profile", "p", "--user", "u", "--as", "org1"], "say where and as whom"),
+        (["app", "list", "--as", "org1"], "--as goes with --network"),
+        (["audit", "replay", "0" * 16, "--blocks", "f", "--as", "org1"], "--as goes with --network"),
+        (["doctor", "--as", "org1"], "--as goes with --network"),
+        (["app", "show", "tabular", "--config", "absent.toml"], "BEFL-C-006: absent.toml"),
+    ],
+)
+def test_options_that_contradict_one_another(befl_text, monkeypatch, tmp_path, arguments, words):
+    """Nothing that was typed is ignored; what the environment says may be."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BEFL_NETWORK", raising=False)
+    assert words in befl_text(*arguments, status=2)
+    monkeypatch.setenv("BEFL_AS", "org1")
+    assert befl_text("app", "list")
+
+
+def test_what_an_agent_would_run(agent_toml, befl_json, befl_text):
+    assert befl_json("app", "list", "--config", str(agent_toml)) == []
+    made = befl_json("app", "approve", "tabular", "--config", str(agent_toml), "--yes")
+    [found] = befl_json("app", "list", "--config", str(agent_toml))
+    assert found == {name: made[name] for name in ("name", "digest", "approved")}
+    assert made["digest"] in befl_text("app", "list", "--config", agent_toml)
 
 
 def test_small_things():

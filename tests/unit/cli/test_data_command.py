@@ -52,6 +52,15 @@ def test_a_file_that_fits(task, rows, capsys):
     assert said.endswith("\nfits\n")
 
 
+def test_columns_that_are_separated_otherwise(task, rows, capsys):
+    """The commonest file of all: what a spreadsheet makes where the comma is in numbers."""
+    rows.write_text(rows.read_text().replace(",", ";"))
+    with pytest.raises(SystemExit) as ended:
+        run(["data", "check", str(task), "--data", str(rows)])
+    assert ended.value.code == 1
+    assert "BEFL-C-105: The header looks separated by semicolons or tabs" in capsys.readouterr().out
+
+
 def test_a_file_that_does_not(task, rows, capsys):
     rows.write_text(rows.read_text().replace("2,f", "two,x").replace("-1,m", ",m"))
     with pytest.raises(SystemExit) as ended:

@@ -172,6 +172,24 @@ def test_a_reader_that_goes_away_is_no_success(tmp_path, arguments):
     assert "Exception" not in errors
 
 
+@pytest.mark.parametrize(
+    ("arguments", "code"),
+    [
+        ([*REPLAY, "--model", "absent"], "BEFL-C-006"),
+        (["audit", "replay", "0" * 16, *REPLAY[3:]], "BEFL-T-007"),
+    ],
+)
+def test_a_replay_that_had_nothing_to_look_at_is_no_verdict(capsys, tmp_path, monkeypatch, arguments, code):
+    monkeypatch.chdir(tmp_path)
+    try:
+        ended = run(arguments)
+    except SystemExit as end:
+        ended = end.code
+    said = capsys.readouterr()
+    assert (ended, said.out) == (2, "")
+    assert said.err.splitlines()[-1] == f"More: befl explain {code}"
+
+
 LONG = "n" * 300
 
 
@@ -300,6 +318,19 @@ def test_explain(capsys):
     assert "may succeed later" in out
     assert run(["explain"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == len(CODES)
+
+
+@pytest.mark.parametrize(("columns", "most"), [("60", 60), ("200", 100)])
+def test_explain_fits_the_terminal(capsys, monkeypatch, columns, most):
+    monkeypatch.setenv("COLUMNS", columns)
+    assert run(["explain", "BEFL-C-006"]) == 0
+    assert most - 20 < max(map(len, capsys.readouterr().out.splitlines())) <= most
+
+
+def test_what_is_to_be_typed_next_is_quoted(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(tmp_path)
+    assert run(["init", "my folder"]) == 0
+    assert capsys.readouterr().out.endswith("next: befl simulate 'my folder/TASK.toml'\n")
 
 
 def test_explain_in_json(capsys):

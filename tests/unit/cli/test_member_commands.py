@@ -61,6 +61,9 @@ def test_parameters_change_by_majority_and_bind(consortium, capsys, tmp_path):  
     assert "# version 0 (the defaults)" in capsys.readouterr().out
     for number in range(1, MEMBERS // 2 + 2):
         assert run(["parameters", "approve", str(file), "--as", f"Org{number}MSP"]) == 0
+    approved = capsys.readouterr().out
+    assert "least_trainers = 4" in approved
+    assert "most_rounds = 10000" in approved, "what the file leaves out is approved too, and shown"
     assert len(printed_last(capsys, "parameters", "show")["waiting"]) == MEMBERS // 2 + 1
     assert run(["parameters", "assign", str(file), "--as", "Org1MSP"]) == 0
     capsys.readouterr()

@@ -68,10 +68,12 @@ def test_named_files_in_python(place):
         (["TASK.toml", "--output", "/proc/run"], 2, "BEFL-C-006"),
         (["TASK.toml", "--data", "all.csv", "--institutions", "2"], 2, "BEFL-C-010"),
         (["TASK.toml", "--data", "all.csv", "--id", "zz"], 2, "BEFL-C-004"),
-        (["TASK.toml", "--app", "absent.py"], 1, "BEFL-M-101"),
+        (["TASK.toml", "--app", "absent.py"], 2, "BEFL-C-006"),
+        (["OTHER.toml"], 2, "BEFL-C-014"),
     ],
 )
 def test_refusals(place, capsys, arguments, status, code):
+    (place / "OTHER.toml").write_text(TASK.replace('name = "tabular"', 'name = "other"'))
     assert run(["simulate", *arguments]) == status
     said = capsys.readouterr()
     assert said.err.startswith(f"{code}: ")

@@ -81,6 +81,6 @@ def test_what_is_not_said_or_names_nothing(network, options, words):
 
 
 def test_a_folder_that_is_no_network(tmp_path):
-    with pytest.raises(BeflError, match="BEFL-C-009") as caught:
+    with pytest.raises(BeflError, match=r"BEFL-N-009: .* holds no network") as caught:
         connect(network=tmp_path, identity="org1")
     assert "befl network up" in caught.value.hint

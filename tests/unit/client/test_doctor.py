@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
+import sys
 
 import pytest
 from cryptography import x509
@@ -190,6 +191,23 @@ def test_files_that_are_not_there(agent_toml, monkeypatch):
     assert found["training"][0] == "problem"
     assert found["metrics"][1].startswith("BEFL-C-020")
     assert "role" not in found
+
+
+def test_a_task_file_that_is_not_there_is_no_id(agent_toml, monkeypatch):
+    monkeypatch.setattr(doctor, "_tasks", lambda config, profile: 0)
+    found = by_check(doctor.examine_agent(agent_toml, "absent.toml"))
+    assert found["columns"][1].startswith("absent.toml: BEFL-C-006")
+
+
+def test_an_interpreter_beside_the_file(agent_toml, monkeypatch, tmp_path):
+    """A relative path is relative to AGENT.toml, wherever doctor is called."""
+    monkeypatch.setattr(doctor, "_tasks", lambda config, profile: 0)
+    monkeypatch.chdir("/")
+    (agent_toml.parent / "py").symlink_to(sys.executable)
+    agent_toml.write_text(agent_toml.read_text() + '[training]\npython = "./py"\n')
+    assert not [each for each in doctor.examine_agent(agent_toml) if "is not there or may not be run" in each.found]
+    (agent_toml.parent / "py").unlink()
+    assert [each for each in doctor.examine_agent(agent_toml) if "is not there or may not be run" in each.found]
 
 
 @pytest.mark.parametrize(("device", "sees", "said"), [("cuda", 0, False), ("cuda", 1, True), ("auto", 1, False)])

@@ -59,7 +59,7 @@ def test_an_altered_file_is_named(models, folder, name):
             assert str(path) in caught.value.message
 
 
-@pytest.mark.parametrize("name", [*FILES, "manifest.json"])
+@pytest.mark.parametrize("name", FILES)
 def test_a_missing_file_is_named(models, folder, name):
     (folder / name).unlink()
     with pytest.raises(BeflError, match="BEFL-M-009") as caught:
@@ -121,8 +121,28 @@ def test_what_is_no_manifest(models, folder, content):
 
 
 def test_no_folder(models, tmp_path):
-    with pytest.raises(BeflError, match=r"BEFL-M-009: .*absent"):
+    with pytest.raises(BeflError, match=r"BEFL-C-006: .*absent"):
         models.verify(tmp_path / "absent")
+
+
+def test_what_is_not_in_the_manifest_is_no_part_of_the_model(models, folder):
+    (folder / "evil.py").write_text("print()")
+    with pytest.raises(BeflError, match=r"BEFL-M-009: .*evil\.py is no part of the model"):
+        models.verify(folder)
+
+
+def test_fetch_writes_over_nothing_else(models, folder, finished, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    (other / "thesis.txt").write_text("mine")
+    with pytest.raises(BeflError, match=r"BEFL-C-012: .*thesis\.txt"):
+        models.fetch(finished[1], other)
+    assert [path.name for path in other.iterdir()] == ["thesis.txt"]
+    (folder / "card.md").write_text("better")
+    assert models.verify(models.fetch(finished[1], folder)), "the same task's folder is mended"
+    rewrite(folder, task="0" * 16)
+    with pytest.raises(BeflError, match=r"BEFL-C-012: .*another task's model"):
+        models.fetch(finished[1], folder)
 
 
 def test_a_task_that_has_no_model_yet(finished, tmp_path):

@@ -46,6 +46,7 @@ NAMES = [
     "agent_settings",
     "agent_status",
     "approve_app",
+    "approved_apps",
     "apps",
     "check_data",
     "connect",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
@@ -36,6 +38,34 @@ def test_the_wheel_holds_every_tracked_file_of_the_sources(wheel):
     assert expected - held == set()
     assert not [name for name in held if "__pycache__" in name or name == "befl/__init__.py"]
     assert any(name.endswith("licenses/LICENSE") for name in held)
+
+
+def test_the_source_archive_holds_all_that_its_pages_want(tmp_path):
+    """`make demo`, `make test` and the wheel work from it: every tracked file is there."""
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", tmp_path)
+    (path,) = tmp_path.glob("*.tar.gz")
+    with tarfile.open(path) as archive:
+        held = {name.partition("/")[2] for name in archive.getnames()}
+    tracked = {name for name in run("git", "ls-files").splitlines() if (ROOT / name).exists()}
+    assert tracked - held == set()
+    assert "-m hatchling build -t wheel" in (ROOT / "docs/tutorials/your-consortium.md").read_text()
+
+
+def test_pages_agree_on_go():
+    """The modules decide; a page that asks for an older one sends its reader into a failing build."""
+    wanted = max(
+        tuple(map(int, line.split()[1].split(".")[:2]))
+        for path in (ROOT / "network/befl/network/go").glob("*/go.mod")
+        for line in path.read_text().splitlines()
+        if line.startswith("go ")
+    )
+    said = {
+        (page.name, tuple(map(int, found)))
+        for page in [ROOT / "README.md", *ROOT.glob("docs/tutorials/*.md"), *ROOT.glob("docs/how-to/*.md")]
+        for found in re.findall(r"\bGo (\d+)\.(\d+)", page.read_text())
+    }
+    assert {name for name, _ in said} >= {"README.md", "four-hospitals.md", "fabric-programs.md"}
+    assert {version for _, version in said} == {wanted}
 
 
 @pytest.mark.slow

@@ -223,7 +223,7 @@ def test_one_institution_acts_at_a_time(tmp_path, stand_in):
     for name in ("a", "b"):
         (tmp_path / name).mkdir()
     with (
-        pytest.raises(BeflError, match="BEFL-N-004: it is not said for which institution"),
+        pytest.raises(BeflError, match="BEFL-C-009: it is not said for which institution"),
         consortium.acting(tmp_path),
     ):
         pass
@@ -295,6 +295,20 @@ def test_the_command_refuses_with_codes(tmp_path, stand_in):
     status, _, err = run("up", *folder, "--institutions", "2", "--topology", str(tmp_path / "x"))
     assert status == 2
     assert "exclude each other" in err
+
+
+@pytest.mark.parametrize(("answer", "gone"), [("y\n", True), ("n\n", False), ("", False)])
+def test_on_a_terminal_purge_asks(tmp_path, monkeypatch, answer, gone):
+    consortium._topology(Layout(tmp_path), topology.make(["a"]))
+    (tmp_path / "thesis.txt").write_text("mine")
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
+    arguments = ["network", "down", "--purge", "--network", str(tmp_path)]
+    done = CliRunner().invoke(root, arguments, input=answer)
+    assert f"Shall {tmp_path} be removed" in done.output
+    assert tmp_path.exists() != gone
+    if not gone:
+        assert "Shall" not in CliRunner().invoke(root, [*arguments, "--yes"]).output
+        assert not tmp_path.exists()
 
 
 def test_the_command_prints_status_and_stops(tmp_path):

@@ -42,7 +42,7 @@ def test_keys_stay_and_the_request_travels(tmp_path):
     assert [path.name for path in (tmp_path / "users").iterdir()] == ["ward"], "nothing temporary is left"
 
 
-@pytest.mark.parametrize("name", ["", "Ward", "../ward", "w" * 33])
+@pytest.mark.parametrize("name", ["", "Ward", "../ward", "w" * 33, "orderer", "registrar"])
 def test_what_cannot_be_a_name(tmp_path, name):
     with pytest.raises(BeflError, match=r"BEFL-N-021: an identity cannot be called"):
         csr.make(tmp_path, name)

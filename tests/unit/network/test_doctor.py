@@ -318,7 +318,7 @@ def test_a_program_that_has_gone(stopped):
 
 
 def test_an_institution_that_is_not_there(stopped):
-    with pytest.raises(BeflError, match="BEFL-N-004"):
+    with pytest.raises(BeflError, match="BEFL-C-009"):
         doctor.examine_network(stopped, "org9")
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import threading
 from pathlib import Path
 
 import pytest
 
+from befl.cli.main import run
 from befl.gateway import wait
 from befl.network import fabric
 from befl.rules.errors import BeflError
@@ -221,12 +223,13 @@ def test_every_module_pins_all_content():
         assert {(name, version) for name, version, *_ in required} <= pinned
 
 
-def test_main_builds_or_says_why(capsys, monkeypatch, tmp_path, fake_fabric):
+def test_the_command_builds_or_says_why(capsys, monkeypatch, tmp_path, fake_fabric):
     monkeypatch.setenv("BEFL_FABRIC_BIN", str(tmp_path))
-    assert fabric.main() == 1
+    with contextlib.suppress(SystemExit):
+        assert run(["network", "fabric"]) != 0
     assert "BEFL-N-003" in capsys.readouterr().err
     monkeypatch.setenv("BEFL_FABRIC_BIN", str(fake_fabric()))
-    assert fabric.main() == 0
+    assert run(["network", "fabric"]) == 0
     assert capsys.readouterr().out.startswith("Fabric v3.1.1 (BEFL_FABRIC_BIN): ")
 
 

@@ -91,7 +91,7 @@ def test_a_name_twice_is_refused():
 
 def test_unknown_institution_and_ports_not_chosen():
     made = make(["a"])
-    with pytest.raises(BeflError, match="BEFL-N-004: no institution is called 'b'"):
+    with pytest.raises(BeflError, match="BEFL-C-009: no institution is called 'b'"):
         made.institution("b")
     with pytest.raises(BeflError, match="BEFL-N-004"):
         made.institution("a").port("ca")

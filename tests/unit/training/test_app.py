@@ -107,8 +107,26 @@ def test_a_manifest_that_is_none(manifest):
 def test_a_path_that_is_no_app(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     (tmp_path / "1.py").touch()
-    for name, words in (("absent", "No such file"), ("pipe", "is not a plain file"), ("1.py", "must be a word")):
+    for name, words in (("pipe", "is not a plain file"), ("1.py", "must be a word")):
         assert words in refusal(read_app, tmp_path / name)
+    with pytest.raises(BeflError, match=r"BEFL-C-006: app .*absent: No such file"):
+        read_app(tmp_path / "absent")
+
+
+def test_an_archive_in_the_folder_is_no_part_of_the_app(tmp_path):
+    """`befl app pack .` a second time gives the same bytes."""
+    for name, content in FILES.items():
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / "forest.befl-app").write_bytes(FOREST.archive)
+    assert read_app(tmp_path).archive == FOREST.archive
+
+
+def test_a_wrong_manifest_says_where(tmp_path):
+    (tmp_path / "app.py").touch()
+    (tmp_path / "app.toml").write_text("befl = 1\nfoo = 1\n")
+    with pytest.raises(BeflError) as caught:
+        read_app(tmp_path)
+    assert caught.value.message == f"{tmp_path}/app.toml: foo: unknown key"
 
 
 ARCHIVES = {

@@ -67,7 +67,7 @@ def test_a_model_folder_becomes_a_file(tmp_path, capsys):
         vector = trainer.train(layout, vector, table.x, table.y, 0)
     folder = folder_of(tmp_path / "model", app, SETTINGS, vector, layout)
     file = tmp_path / "out" / "model.onnx"
-    assert run(["model", "export", str(folder), "--to", str(file), "--format", "json"]) == 0
+    assert run(["model", "export", str(folder), "--output", str(file), "--format", "json"]) == 0
     assert json.loads(capsys.readouterr().out) == {"file": str(file), "bytes": file.stat().st_size}
     found = computed(file.read_bytes(), table.x)
     expected = load_model(folder).predict(tmp_path / "new.csv").probabilities

@@ -112,13 +112,21 @@ def test_an_altered_file_is_refused(trained, tmp_path, name):
     assert caught.value.code == "BEFL-M-009"
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "preparation.json", "manifest.json"])
+@pytest.mark.parametrize("name", ["model.safetensors", "preparation.json"])
 def test_a_missing_file_is_refused(trained, tmp_path, name):
     folder = copy(trained[0], tmp_path / "copy")
     (folder / name).unlink()
     with pytest.raises(BeflError, match=f"{name}: No such file") as caught:
         load_model(folder)
     assert caught.value.code == "BEFL-M-009"
+
+
+@pytest.mark.parametrize("name", ["absent", "."])
+def test_what_is_no_model_folder(tmp_path, name):
+    """A mistake in typing, and no verdict about a model."""
+    with pytest.raises(BeflError, match=r"BEFL-C-006: .*manifest\.json: No such file") as caught:
+        load_model(tmp_path / name)
+    assert "A model folder has manifest.json in it" in caught.value.hint
 
 
 @pytest.mark.parametrize("content", [b"", b"{}", b'{"files":[1]}', b'{"files":{"../x":"0"}}'])
@@ -192,10 +200,13 @@ def test_the_command_cannot_write(trained, tmp_path):
     with pytest.raises(BeflError) as caught:
         CliRunner().invoke(
             root,
-            ["predict", str(trained[0]), str(rows), "--output", str(tmp_path / "no" / "out.csv")],
+            ["predict", str(trained[0]), str(rows), "--output", str(rows / "out.csv")],
             catch_exceptions=False,
         )
     assert caught.value.code == "BEFL-C-006"
+    with pytest.raises(BeflError, match=r"BEFL-C-006: .* not written over rows"):
+        CliRunner().invoke(root, ["predict", str(trained[0]), str(rows), "--output", str(rows)], catch_exceptions=False)
+    assert rows.read_text() == UNLABELLED
 
 
 def test_data_that_does_not_fit_the_model(trained, tmp_path):

@@ -2,7 +2,7 @@
 
 ``module`` gets the task's ``[app.settings]`` and the problem: ``shape`` of a row, ``outputs``, ``kind`` ("class" or
 "number"). It returns a module that gives one logit a class, or one number. Raise ValueError for a setting that you do
-not take. What else an app can be: docs, "Write an app".
+not take. What else an app can be: docs, "Train your own model".
 """
 
 from __future__ import annotations
