@@ -65,9 +65,8 @@ def up(directory: Path, institutions: str | None, file: Path | None, form: str) 
 
     if institutions is not None and file is not None:
         raise click.UsageError("--institutions and --topology exclude each other")
-    with _refusals():
-        topology = _wanted(institutions, file)
-        _print(befl.network.up(directory, topology, progress=lambda line: click.echo(line, err=form == "json")), form)
+    topology = _wanted(institutions, file)
+    _print(befl.network.up(directory, topology, progress=lambda line: click.echo(line, err=form == "json")), form)
 
 
 @network.command()
@@ -77,8 +76,7 @@ def down(directory: Path, purge: bool) -> None:
     """Stop every process of the network; the folder stays, and `up` resumes."""
     import befl.network
 
-    with _refusals():
-        stopped = befl.network.down(directory, purge=purge)
+    stopped = befl.network.down(directory, purge=purge)
     click.echo(("stopped" if stopped else "nothing was running") + (f"; {directory} is removed" if purge else ""))
 
 
@@ -93,9 +91,8 @@ def status(directory: Path, form: str) -> None:
     """
     import befl.network
 
-    with _refusals():
-        found = befl.network.status(directory)
-        _print(found, form)
+    found = befl.network.status(directory)
+    _print(found, form)
     if found.forked or not found.ready:
         sys.exit(1)
 
@@ -124,13 +121,12 @@ def logs(which: str, directory: Path, follow: bool, lines: int) -> None:
     """  # noqa: D301  # click wants the character itself
     from befl.network import logs as of
 
-    with _refusals():
-        paths = of.sources(directory, which)
-        for line in of.last(paths, lines):
+    paths = of.sources(directory, which)
+    for line in of.last(paths, lines):
+        click.echo(f"{line.source} | {line.text}")
+    if follow:
+        for line in of.follow(paths):
             click.echo(f"{line.source} | {line.text}")
-        if follow:
-            for line in of.follow(paths):
-                click.echo(f"{line.source} | {line.text}")
 
 
 @network.command()
@@ -150,9 +146,8 @@ def env(institution: str, directory: Path, user: str, form: str) -> None:
     """  # noqa: D301  # click wants the character itself
     from befl.network.environment import environment, exports
 
-    with _refusals():
-        variables = environment(directory, institution, user)
-        click.echo(json.dumps(variables, indent=2) if form == "json" else exports(variables).rstrip())
+    variables = environment(directory, institution, user)
+    click.echo(json.dumps(variables, indent=2) if form == "json" else exports(variables).rstrip())
 
 
 @network.command()
@@ -171,10 +166,9 @@ def topology(directory: Path, form: str) -> None:
     from befl.network.layout import Layout
     from befl.network.topology import dump
 
-    with _refusals():
-        found = observe.read_topology(Layout(directory.absolute()))
-        draw = {"mermaid": observe.topology_mermaid, "dot": observe.topology_dot, "toml": dump}[form]
-        click.echo(draw(found).rstrip())
+    found = observe.read_topology(Layout(directory.absolute()))
+    draw = {"mermaid": observe.topology_mermaid, "dot": observe.topology_dot, "toml": dump}[form]
+    click.echo(draw(found).rstrip())
 
 
 @network.command()
@@ -182,24 +176,8 @@ def fabric() -> None:
     """Find Fabric's programs, or build them into the cache, ahead of the first `up`."""
     from befl.network.fabric import locate
 
-    with _refusals():
-        found = locate(click.echo)
+    found = locate(click.echo)
     click.echo(f"Fabric {found.version} ({found.origin}): {found.folder}")
-
-
-class _refusals:  # noqa: N801  # used like a function
-    """Print a coded error and end with status 1; nobody sees a traceback of a refusal."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, BeflError):
-            click.echo(str(error), err=True)
-            sys.exit(1)
-        if isinstance(error, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(130)
 
 
 def _wanted(institutions: str | None, file: Path | None) -> Topology | None:

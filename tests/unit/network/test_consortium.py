@@ -8,10 +8,9 @@ import subprocess
 import sys
 
 import pytest
-from click.testing import CliRunner
 
 import befl.network
-from befl.cli.main import root
+from befl.cli import main
 from befl.gateway import wait
 from befl.network import commands, consortium, supervisor, topology
 from befl.network.layout import Layout
@@ -197,12 +196,22 @@ def test_metrics_are_read():
     assert commands.metric(text, "c") is None
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(root, ["network", *arguments])
-    return result.exit_code, result.stdout, result.stderr
+@pytest.fixture
+def run(capsys):
+    """A command of `befl network`; returns its exit status, and what it printed and complained of."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main.run(["network", *arguments])
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return call
 
 
-def test_the_command_refuses_with_codes(tmp_path, stand_in):
+def test_the_command_refuses_with_codes(tmp_path, stand_in, run):
+    """It could not run: that is status 2, as of every other command."""
     stand_in()
     folder = ["--network", str(tmp_path / "n")]
     for arguments, words in {
@@ -215,15 +224,16 @@ def test_the_command_refuses_with_codes(tmp_path, stand_in):
         ("up", *folder, "--topology", str(tmp_path / "absent.toml")): "BEFL-C-006",
     }.items():
         status, out, err = run(*arguments)
-        assert (status, out) == (1, ""), arguments
+        assert (status, out) == (2, ""), arguments
         assert words in err, arguments
+        assert "More: befl explain BEFL-" in err
         assert "Traceback" not in err
     status, _, err = run("up", *folder, "--institutions", "2", "--topology", str(tmp_path / "x"))
     assert status == 2
     assert "exclude each other" in err
 
 
-def test_the_command_prints_status_and_stops(tmp_path):
+def test_the_command_prints_status_and_stops(tmp_path, run):
     consortium._topology(Layout(tmp_path), topology.make(["a"]))
     status, out, _ = run("status", "--network", str(tmp_path), "--format", "json")
     assert status == 1
@@ -238,7 +248,7 @@ def test_the_command_prints_status_and_stops(tmp_path):
     assert not tmp_path.exists()
 
 
-def test_the_command_finds_fabric(stand_in):
+def test_the_command_finds_fabric(stand_in, run):
     stand_in()
     status, out, _ = run("fabric")
     assert status == 0
