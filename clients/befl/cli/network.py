@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from befl.cli.common import emit, format_option
 from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ _DIRECTORY = click.option(
     metavar="DIR",
     help="The network's folder: keys, ledgers, logs, one folder an institution.",
 )
-_FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 
 
 @click.group()
@@ -52,7 +52,7 @@ def network() -> None:
     metavar="FILE",
     help="A topology file (TOML) instead of --institutions.",
 )
-@_FORMAT
+@format_option
 def up(directory: Path, institutions: str | None, file: Path | None, form: str) -> None:
     """Make the network ready: found it the first time, resume it afterwards.
 
@@ -72,17 +72,23 @@ def up(directory: Path, institutions: str | None, file: Path | None, form: str) 
 @network.command()
 @_DIRECTORY
 @click.option("--purge", is_flag=True, help="Remove the folder too, with all keys and the ledger.")
-def down(directory: Path, purge: bool) -> None:
+@format_option
+def down(directory: Path, purge: bool, form: str) -> None:
     """Stop every process of the network; the folder stays, and `up` resumes."""
     import befl.network
 
     stopped = befl.network.down(directory, purge=purge)
-    click.echo(("stopped" if stopped else "nothing was running") + (f"; {directory} is removed" if purge else ""))
+    said = "stopped" if stopped else "nothing was running"
+    emit(
+        {"directory": directory, "stopped": stopped, "removed": purge},
+        form,
+        lambda _: said + (f"; {directory} is removed" if purge else ""),
+    )
 
 
 @network.command()
 @_DIRECTORY
-@_FORMAT
+@format_option
 def status(directory: Path, form: str) -> None:
     """Ask every process how it is, every peer for its ledger, every certificate for its end.
 

@@ -244,7 +244,8 @@ def test_the_command_prints_status_and_stops(tmp_path, run):
     assert "\na (AMSP): ledger height " in out
     assert "\n  ca         stopped" in out
     assert run("down", "--network", str(tmp_path))[:2] == (0, "nothing was running\n")
-    assert run("down", "--network", str(tmp_path), "--purge")[0] == 0
+    status, out, _ = run("down", "--network", str(tmp_path), "--purge", "--format", "json")
+    assert (status, json.loads(out)) == (0, {"directory": str(tmp_path), "stopped": False, "removed": True})
     assert not tmp_path.exists()
 
 
