@@ -13,6 +13,8 @@ from befl.network.configuration import Configuration
 from befl.network.definition import Definition, load
 from befl.rules.errors import BeflError
 
+from .hospitals import befl_json
+
 
 def timeout(text: str):
     def change(now: Configuration) -> Configuration:
@@ -52,6 +54,12 @@ def test_an_institution_that_is_added_is_as_configtxgen_made_it(consortium, org)
     for found in (now, again):
         consenters(found).clear()
     assert as_made(again) == as_made(now)
+
+
+def test_a_definition_is_exported_with_its_digest(consortium, tmp_path):
+    file = tmp_path / "org1.json"
+    made = befl_json("org", "export", "--output", file, "--network", consortium.directory, "--as", "org1")
+    assert made == {"msp_id": consortium.msp_ids[0], "file": str(file), "digest": load(file).digest}
 
 
 def test_an_update_is_signed_apart_and_has_its_time(consortium, tmp_path):

@@ -19,6 +19,8 @@ from .hospitals import BEFL, befl, befl_json, hospitals, task_toml
 def test_from_the_task_to_a_prediction(consortium, tmp_path):
     network = ("--network", consortium.directory)
     with hospitals(consortium, tmp_path, "cli") as agents:
+        text = agents[1].config.read_text()
+        agents[1].config.write_text(text.replace("[network]", '[network]\nendpoint = "agent.org2.example:7443"'))
         made = befl_json("task", "publish", task_toml(tmp_path, "cli"), *network, "--as", "org1")
         task = made["task"]
         consortium.level()
@@ -88,6 +90,12 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         (folder / "card.md").write_text("# A better model\n")
         assert befl("model", "verify", folder, *network, "--as", "org2", status=1).startswith("BEFL-M-009")
 
+        members = {each["msp_id"]: each["agent"] for each in befl_json("member", "list", *network, "--as", "org1")}
+        assert all(members[msp_id] for msp_id in consortium.msp_ids), "each agent has announced itself"
+        assert members[consortium.msp_ids[1]]["endpoint"] == "agent.org2.example:7443"
+        assert "agent.org2.example:7443, announced" in befl(
+            "member", "show", consortium.msp_ids[1], *network, "--as", "org3"
+        )
         own = befl_json("agent", "status", "--config", agents[2].config)
         assert (own["running"], own["pid"], own["msp_id"]) == (True, agents[2].process.pid, agents[2].msp_id)
         assert "BEFL-C-008: " in befl("agent", "run", "--config", agents[2].config, status=2)
@@ -96,6 +104,10 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         assert [each.stop() for each in agents[:2]] == [0, 0]
         assert agents[2].stop(signal.SIGINT) == 130
         befl("agent", "status", "--config", agents[2].config, status=1)
+        agents[1].start()  # once more: it stands there, and is not said again
+        agents[1].says("agent of Org2MSP has stopped")
+        agents[1].says("agent of Org2MSP runs")
+        assert agents[1].log.count("announced, block") == 1
 
 
 @pytest.mark.parametrize(

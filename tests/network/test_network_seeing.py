@@ -124,7 +124,7 @@ def test_stock_commands_work_in_a_shell_with_env(consortium):
         check=False,
         stdin=subprocess.DEVNULL,
     )
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert "BEFL-C-009: org2 has no user 'nobody' here" in missing.stderr
 
 

@@ -27,6 +27,12 @@ class NetworkTable:
     profile: str = setting(_PATH, "the connection profile of the institution")
     channel: str = setting(_WORD, "the channel", default="befl")
     chaincode: str = setting(_WORD, "the chaincode's name", default="befl")
+    endpoint: str = setting(
+        Text(most=259, pattern=r"(?:[A-Za-z0-9][A-Za-z0-9.\-]{0,252}:[1-9][0-9]{0,4})?", expects="HOST:PORT, or empty"),
+        "where other institutions find the agent; it says so on the ledger when it starts; empty: it says only that it "
+        "is there, and leaves an address that stands there already",
+        default="",
+    )
 
 
 @dataclass(frozen=True)

@@ -81,8 +81,10 @@ class Agent:
         self._store.lock()
         self._locked = True
         self._notes.begin()
+        announcer = threading.Thread(target=self._announce, name="announce", daemon=True)
         try:
             log.info("agent of %s runs", self._msp_id)
+            announcer.start()
             while not self._stopped.is_set():
                 try:
                     self._discover()
@@ -122,6 +124,34 @@ class Agent:
             workers = list(self._workers.values())
         for worker in workers:
             worker.stop()
+
+    def _announce(self) -> None:
+        """Say on the ledger that the agent is there and where, unless it stands there; a refusal stops nothing.
+
+        What may pass is tried again, by reading first: so there is one transaction at most.
+        """
+        while not self._stopped.is_set():
+            try:
+                self._announce_once()
+            except BeflError as error:
+                if self._stopped.is_set():  # it was broken off
+                    return
+                if not error.retryable:
+                    log.warning("has not announced itself: %s", for_log(error))
+                    return
+                log.debug("cannot announce itself yet: %s", for_log(error))
+            except Exception:
+                log.exception("a mistake in befl; the agent has not announced itself")
+                return
+            else:
+                return
+            self._stopped.wait(_DISCOVER_S)
+
+    def _announce_once(self) -> None:
+        endpoint, there = self._config.network.endpoint, self._ledger.member(self._msp_id)["agent"]
+        if there is None or endpoint not in ("", there["endpoint"]):
+            receipt = self._ledger.announce(endpoint, there["key"] if there else "")
+            log.info("announced, block %d", receipt.block, extra={"txid": receipt.txid})
 
     def _discover(self) -> None:
         states, live = Counter[str](), set[str]()

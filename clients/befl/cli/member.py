@@ -42,7 +42,7 @@ def list_members(client: Client, form: str) -> None:
                 (
                     each.msp_id,
                     ",".join(each.roles) or "none",
-                    each.agent.endpoint if each.agent else None,
+                    (each.agent.endpoint or "announced") if each.agent else None,
                     moment(each.since_ms),
                 )
                 for each in members
@@ -109,11 +109,14 @@ def _where(done: Receipt) -> str:
 
 
 def _page(found: Member) -> str:
+    said = "has not announced itself"
+    if found.agent:
+        said = f"{found.agent.endpoint or 'gives no address'}, announced {moment(found.agent.announced_ms)}"
     lines = [
         f"{found.msp_id}, member since {moment(found.since_ms)}",
         f"  roles     {', '.join(found.roles) or 'none'}",
         f"  approved  {', '.join(found.approved_by) or 'as it registered'}, {moment(found.changed_ms)}",
-        f"  agent     {found.agent.endpoint if found.agent else 'has not announced itself'}",
+        f"  agent     {said}",
     ]
     lines += [f"  waits     {who} approves {words}" for who, words in sorted(found.waiting.items())]
     return "\n".join(lines)

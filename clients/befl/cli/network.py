@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import harmless, visible
+from befl.cli.common import emit, format_option, harmless, visible
 from befl.rules.errors import BeflError
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ _DIRECTORY = click.option(
     metavar="DIR",
     help="The network's folder: keys, ledgers, logs, one folder an institution.",
 )
-_FORMAT = click.option("--format", "form", type=click.Choice(["text", "json"]), default="text", help="How to print.")
 
 
 @click.group()
@@ -53,7 +52,7 @@ def network() -> None:
     metavar="FILE",
     help="A topology file (TOML) instead of --institutions.",
 )
-@_FORMAT
+@format_option
 def up(directory: Path, institutions: str | None, file: Path | None, form: str) -> None:
     """Make the network ready: found it the first time, resume it afterwards.
 
@@ -66,29 +65,33 @@ def up(directory: Path, institutions: str | None, file: Path | None, form: str) 
 
     if institutions is not None and file is not None:
         raise click.UsageError("--institutions and --topology exclude each other")
-    with _refusals():
-        topology = _wanted(institutions, file)
-        _print(befl.network.up(directory, topology, progress=lambda line: click.echo(line, err=form == "json")), form)
+    topology = _wanted(institutions, file)
+    _print(befl.network.up(directory, topology, progress=lambda line: click.echo(line, err=form == "json")), form)
 
 
 @network.command()
 @_DIRECTORY
 @click.option("--purge", is_flag=True, help="Remove the folder too, with all keys and the ledger.")
 @click.option("--yes", is_flag=True, help="Do not ask whether to remove it.")
-def down(directory: Path, purge: bool, yes: bool) -> None:
+@format_option
+def down(directory: Path, purge: bool, yes: bool, form: str) -> None:
     """Stop every process of the network; the folder stays, and `up` resumes."""
     import befl.network
 
     if purge and sys.stdin.isatty() and not yes:
         click.confirm(f"Shall {directory.absolute()} be removed, with all that is in it?", abort=True, err=True)
-    with _refusals():
-        stopped = befl.network.down(directory, purge=purge)
-    click.echo(("stopped" if stopped else "nothing was running") + (f"; {directory} is removed" if purge else ""))
+    stopped = befl.network.down(directory, purge=purge)
+    said = "stopped" if stopped else "nothing was running"
+    emit(
+        {"directory": directory, "stopped": stopped, "removed": purge},
+        form,
+        lambda _: said + (f"; {directory} is removed" if purge else ""),
+    )
 
 
 @network.command()
 @_DIRECTORY
-@_FORMAT
+@format_option
 def status(directory: Path, form: str) -> None:
     """Ask every process how it is, every peer for its ledger, every certificate for its end.
 
@@ -97,9 +100,8 @@ def status(directory: Path, form: str) -> None:
     """
     import befl.network
 
-    with _refusals():
-        found = befl.network.status(directory)
-        _print(found, form)
+    found = befl.network.status(directory)
+    _print(found, form)
     if found.forked or not found.ready:
         sys.exit(1)
 
@@ -128,13 +130,12 @@ def logs(which: str, directory: Path, follow: bool, lines: int) -> None:
     """  # noqa: D301  # click wants the character itself
     from befl.network import logs as of
 
-    with _refusals():
-        paths = of.sources(directory, which)
-        for line in of.last(paths, lines):
+    paths = of.sources(directory, which)
+    for line in of.last(paths, lines):
+        click.echo(visible(f"{line.source} | {line.text}", "\t"))
+    if follow:
+        for line in of.follow(paths):
             click.echo(visible(f"{line.source} | {line.text}", "\t"))
-        if follow:
-            for line in of.follow(paths):
-                click.echo(visible(f"{line.source} | {line.text}", "\t"))
 
 
 @network.command()
@@ -154,9 +155,8 @@ def env(institution: str, directory: Path, user: str, form: str) -> None:
     """  # noqa: D301  # click wants the character itself
     from befl.network.environment import environment, exports
 
-    with _refusals():
-        variables = environment(directory, institution, user)
-        click.echo(json.dumps(variables, indent=2) if form == "json" else exports(variables).rstrip())
+    variables = environment(directory, institution, user)
+    click.echo(json.dumps(variables, indent=2) if form == "json" else exports(variables).rstrip())
 
 
 @network.command()
@@ -175,10 +175,9 @@ def topology(directory: Path, form: str) -> None:
     from befl.network.layout import Layout
     from befl.network.topology import dump
 
-    with _refusals():
-        found = observe.read_topology(Layout(directory.absolute()))
-        draw = {"mermaid": observe.topology_mermaid, "dot": observe.topology_dot, "toml": dump}[form]
-        click.echo(draw(found).rstrip())
+    found = observe.read_topology(Layout(directory.absolute()))
+    draw = {"mermaid": observe.topology_mermaid, "dot": observe.topology_dot, "toml": dump}[form]
+    click.echo(draw(found).rstrip())
 
 
 @network.command()
@@ -186,24 +185,8 @@ def fabric() -> None:
     """Find Fabric's programs, or build them into the cache, ahead of the first `up`."""
     from befl.network.fabric import locate
 
-    with _refusals():
-        found = locate(click.echo)
+    found = locate(click.echo)
     click.echo(f"Fabric {found.version} ({found.origin}): {found.folder}")
-
-
-class _refusals:  # noqa: N801  # used like a function
-    """Print a coded error and end with status 1; nobody sees a traceback of a refusal."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> None:
-        if isinstance(error, BeflError):
-            click.echo(str(error), err=True)
-            sys.exit(1)
-        if isinstance(error, KeyboardInterrupt):
-            click.echo("interrupted", err=True)
-            sys.exit(130)
 
 
 def _wanted(institutions: str | None, file: Path | None) -> Topology | None:

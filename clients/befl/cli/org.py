@@ -56,7 +56,8 @@ def init(directory: Path, name: str, host: str, channel: str, form: str) -> None
     metavar="FILE",
     help="The file to write.",
 )
-def export(directory: Path, institution: str, output: Path) -> None:
+@format_option
+def export(directory: Path, institution: str, output: Path, form: str) -> None:
     """Write the institution's public definition, the one file that others need to let it in.
 
     It holds names, endpoints and certificates, and no secret. Compare its SHA-256 over another way than the file goes.
@@ -70,6 +71,18 @@ def export(directory: Path, institution: str, output: Path) -> None:
 
     definition = consortium.export(directory, institution.partition("/")[0])
     channel.write_public(output, definition.dump())
-    click.echo(f"{definition.msp_id} is in {output}, SHA-256 {definition.digest}")
-    for what, digest in definition.fingerprints.items():
-        click.echo(f"  {what} SHA-256 {digest}")
+    emit(
+        {
+            "msp_id": definition.msp_id,
+            "file": output,
+            "digest": definition.digest,
+            "fingerprints": definition.fingerprints,
+        },
+        form,
+        lambda made: "\n".join(
+            [
+                f"{made['msp_id']} is in {made['file']}, SHA-256 {made['digest']}",
+                *(f"  {what} SHA-256 {digest}" for what, digest in made["fingerprints"].items()),
+            ]
+        ),
+    )

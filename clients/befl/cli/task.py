@@ -154,7 +154,8 @@ def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argu
     "--mlflow", metavar="URI", help="An MLflow tracking server, such as http://localhost:5000 or sqlite:///mlflow.db."
 )
 @connected("agent")
-def track(client: Client, id: str, tensorboard: Path | None, mlflow: str | None) -> None:  # noqa: A002  # as above
+@format_option
+def track(client: Client, id: str, tensorboard: Path | None, mlflow: str | None, form: str) -> None:  # noqa: A002  # as above
     """Write each round's metrics to TensorBoard or MLflow, with task and transaction ids, until the task has ended."""
     from befl.client import tracking
 
@@ -164,7 +165,11 @@ def track(client: Client, id: str, tensorboard: Path | None, mlflow: str | None)
     opened = tracking.tensorboard(tensorboard, view) if tensorboard else tracking.mlflow(str(mlflow), view)
     with opened as sink:
         written = tracking.track(client.tasks, id, sink)
-    click.echo(f"{written} rounds of task {id} in {tensorboard or mlflow}")
+    emit(
+        {"task": id, "rounds": written, "tracked_in": tensorboard or mlflow},
+        form,
+        lambda made: f"{made['rounds']} rounds of task {id} in {made['tracked_in']}",
+    )
 
 
 @task.command()

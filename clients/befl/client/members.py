@@ -16,7 +16,7 @@ from befl.rules.reader import parse_toml
 
 @dataclass(frozen=True)
 class Agent:
-    """Where an institution's agent is found, as it announced itself."""
+    """Where an institution's agent is found, as it announced itself; endpoint and key may be empty."""
 
     msp_id: str
     endpoint: str

@@ -340,6 +340,15 @@ def test_watch(consortium, finished, befl_text, capsys):
     assert (found["waits_for"]["what"], found["ended"], found["refused"]) == ("nothing", None, [])
 
 
+def test_track(finished, tmp_path, befl_json, befl_text):
+    folder = str(tmp_path / "board")
+    made = befl_json("task", "track", finished, "--tensorboard", folder)
+    assert made == {"task": finished, "rounds": 2, "tracked_in": folder}
+    assert befl_text("task", "track", finished, "--tensorboard", folder) == (
+        f"2 rounds of task {finished} in {folder}\n"
+    )
+
+
 def test_watch_lives(consortium, tmp_path, capsys):
     """Each transaction is a line, with its block and its id."""
     import threading

@@ -52,6 +52,15 @@ def test_an_agent_announces_itself(consortium, capsys):  # noqa: F811  # the fix
     agents = {each["msp_id"]: each["agent"] for each in printed(capsys, "member", "list")}
     assert agents["Org1MSP"] is None
     assert (agents["Org2MSP"]["endpoint"], agents["Org2MSP"]["key"]) == ("agent.example:7443", "0f" * 32)
+    consortium.ledger("Org3MSP").announce("", "")
+    said = {
+        "Org1MSP": "has not announced",
+        "Org2MSP": "agent.example:7443, announced 20",
+        "Org3MSP": "gives no address, a",
+    }
+    for msp_id, words in said.items():
+        assert run(["member", "show", msp_id]) == 0
+        assert f"agent     {words}" in capsys.readouterr().out
 
 
 def test_parameters_change_by_majority_and_bind(consortium, capsys, tmp_path):  # noqa: F811  # the fixture

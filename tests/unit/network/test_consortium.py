@@ -16,7 +16,7 @@ import pytest
 from click.testing import CliRunner
 
 import befl.network
-from befl.cli.main import root
+from befl.cli import main
 from befl.gateway import wait
 from befl.network import commands, consortium, institution, supervisor, topology
 from befl.network.layout import Layout
@@ -271,12 +271,22 @@ def test_metrics_are_read():
     assert commands.metric(text, "c") is None
 
 
-def run(*arguments: str) -> tuple[int, str, str]:
-    result = CliRunner().invoke(root, ["network", *arguments])
-    return result.exit_code, result.stdout, result.stderr
+@pytest.fixture
+def run(capsys):
+    """A command of `befl network`; returns its exit status, and what it printed and complained of."""
+
+    def call(*arguments: str) -> tuple[int, str, str]:
+        try:
+            status = main.run(["network", *arguments])
+        except SystemExit as end:
+            status = end.code
+        return status, *capsys.readouterr()
+
+    return call
 
 
-def test_the_command_refuses_with_codes(tmp_path, stand_in):
+def test_the_command_refuses_with_codes(tmp_path, stand_in, run):
+    """It could not run: that is status 2, as of every other command."""
     stand_in()
     folder = ["--network", str(tmp_path / "n")]
     for arguments, words in {
@@ -289,8 +299,9 @@ def test_the_command_refuses_with_codes(tmp_path, stand_in):
         ("up", *folder, "--topology", str(tmp_path / "absent.toml")): "BEFL-C-006",
     }.items():
         status, out, err = run(*arguments)
-        assert (status, out) == (1, ""), arguments
+        assert (status, out) == (2, ""), arguments
         assert words in err, arguments
+        assert "More: befl explain BEFL-" in err
         assert "Traceback" not in err
     status, _, err = run("up", *folder, "--institutions", "2", "--topology", str(tmp_path / "x"))
     assert status == 2
@@ -303,15 +314,15 @@ def test_on_a_terminal_purge_asks(tmp_path, monkeypatch, answer, gone):
     (tmp_path / "thesis.txt").write_text("mine")
     monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
     arguments = ["network", "down", "--purge", "--network", str(tmp_path)]
-    done = CliRunner().invoke(root, arguments, input=answer)
+    done = CliRunner().invoke(main.root, arguments, input=answer)
     assert f"Shall {tmp_path} be removed" in done.output
     assert tmp_path.exists() != gone
     if not gone:
-        assert "Shall" not in CliRunner().invoke(root, [*arguments, "--yes"]).output
+        assert "Shall" not in CliRunner().invoke(main.root, [*arguments, "--yes"]).output
         assert not tmp_path.exists()
 
 
-def test_the_command_prints_status_and_stops(tmp_path):
+def test_the_command_prints_status_and_stops(tmp_path, run):
     consortium._topology(Layout(tmp_path), topology.make(["a"]))
     status, out, _ = run("status", "--network", str(tmp_path), "--format", "json")
     assert status == 1
@@ -322,11 +333,12 @@ def test_the_command_prints_status_and_stops(tmp_path):
     assert "\na (AMSP): ledger height " in out
     assert "\n  ca         stopped" in out
     assert run("down", "--network", str(tmp_path))[:2] == (0, "nothing was running\n")
-    assert run("down", "--network", str(tmp_path), "--purge")[0] == 0
+    status, out, _ = run("down", "--network", str(tmp_path), "--purge", "--format", "json")
+    assert (status, json.loads(out)) == (0, {"directory": str(tmp_path), "stopped": False, "removed": True})
     assert not tmp_path.exists()
 
 
-def test_the_command_finds_fabric(stand_in):
+def test_the_command_finds_fabric(stand_in, run):
     stand_in()
     status, out, _ = run("fabric")
     assert status == 0
