@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from befl.agent.config import AgentConfig
-from befl.agent.ledger import Ledger
+from befl.agent.ledger import RECORD, Ledger
 from befl.agent.store import Store
 from befl.agent.worker import Participant, Worker
 from befl.operations.logs import for_log
@@ -118,6 +118,9 @@ class Agent:
     def _discover(self) -> None:
         states: Counter[str] = Counter()
         for record in self._ledger.tasks():
+            if record["v"] != RECORD:  # its state may be anywhere in it: the worker says that it cannot be read
+                self._start(record["id"])
+                continue
             states[record["state"]] += 1
             missed = record["state"] == "finished" and self._msp_id in record["roster"]
             if record["state"] in _LIVE or (missed and not self._store.has_folder(record["id"])):
