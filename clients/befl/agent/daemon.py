@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from befl.agent.config import AgentConfig
-from befl.agent.ledger import Ledger
+from befl.agent.ledger import RECORD, Ledger
 from befl.agent.status import Notes
 from befl.agent.store import Store
 from befl.agent.worker import Participant, Worker
@@ -156,6 +156,9 @@ class Agent:
     def _discover(self) -> None:
         states, live = Counter[str](), set[str]()
         for record in self._ledger.tasks():
+            if record["v"] != RECORD:  # its state may be anywhere in it: the worker says that it cannot be read
+                self._start(record["id"])
+                continue
             states[record["state"]] += 1
             if record["state"] in _LIVE:
                 live.add(record["id"])

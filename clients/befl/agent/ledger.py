@@ -17,6 +17,8 @@ from befl.rules.reader import to_record
 from befl.rules.view import TaskView
 
 _PAGE: Final = "50"
+RECORD: Final = 1
+"""The version of a task's record that this release reads."""
 
 
 class Committed(Protocol):
@@ -204,8 +206,23 @@ class Ledger:
         return record
 
     def view(self, task: str) -> TaskView:
-        """Read a task with its current round."""
-        return views.from_record(self._evaluate("TaskContract:View", task))
+        """Read a task with its current round.
+
+        Raises
+        ------
+        BeflError
+            ``BEFL-T-001`` for a task of a newer release, with rules or in a form that this one does not know: to work
+            on what one understands of it would cost the others their rounds.
+        """
+        found = self._evaluate("TaskContract:View", task)
+        record = found["task"]
+        hint = "Install the release of befl that the consortium runs."
+        if record["v"] != RECORD:
+            said = f"the record of task {task} has version {record['v']}, this release reads {RECORD}"
+            raise BeflError("BEFL-T-001", said, hint)
+        if unknown := specs.unknown_rules(record["rules"]):
+            raise BeflError("BEFL-T-001", f"this release has no {', '.join(unknown)}, which task {task} fixes", hint)
+        return views.from_record(found)
 
     def tasks(self) -> Iterator[dict[str, Any]]:
         """Read the records of all tasks, page by page."""
