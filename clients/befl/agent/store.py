@@ -184,14 +184,6 @@ def _update_digest(weight: int, update: bytes) -> str:
     return codec.digest(f"{weight}\n".encode() + update)
 
 
-def read_whole(path: Path) -> bytes:
-    """Read a file that a person named; raises ``BEFL-C-006`` when it cannot be read."""
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
-
-
 @contextlib.contextmanager
 def named(path: Path) -> Iterator[None]:
     """Put a file's name before what is refused in it: a key that is unknown, missing or wrong."""
@@ -201,6 +193,14 @@ def named(path: Path) -> Iterator[None]:
         if error.code not in ("BEFL-C-002", "BEFL-C-003", "BEFL-C-004"):
             raise
         raise BeflError(error.code, f"{path}: {error.message}", error.hint) from None
+
+
+def read_whole(path: Path) -> bytes:
+    """Read a file that a person named; raises ``BEFL-C-006`` when it cannot be read."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise BeflError("BEFL-C-006", f"{path}: {error.strerror}") from None
 
 
 def write_whole(path: Path, data: bytes, *, mode: int = 0o600) -> None:

@@ -16,11 +16,6 @@ from click.core import ParameterSource
 from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 
-_HERE: Final = Path("network")
-_WHERE: Final = (
-    "Name it: --network DIR --as ORG (or BEFL_NETWORK and BEFL_AS); or --profile FILE --user DIR. "
-    "`befl network up` makes one."
-)
 _STEERING: Final = {code: f"\\u{code:04x}" for code in range(0x7F, 0xA0)}
 
 format_option = click.option(
@@ -46,7 +41,7 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
             envvar="BEFL_NETWORK",
             show_envvar=True,
             metavar="DIR",
-            help="An institution's folder, or one of several (default: ./network, when it is one).",
+            help="A folder that `befl network up` made.",
         )
         @click.option(
             "--as",
@@ -93,6 +88,13 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
         return run
 
     return wrap
+
+
+_HERE: Final = Path("network")
+_WHERE: Final = (
+    "Name it: --network DIR --as ORG (or BEFL_NETWORK and BEFL_AS); or --profile FILE --user DIR. "
+    "`befl network up` makes one."
+)
 
 
 def _place(network: Path | None, optional: bool) -> Path | None:
