@@ -101,10 +101,10 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
             elif typed("network") or typed("identity"):
                 raise click.UsageError("--profile and --user say where and as whom, as --network and --as do")
             try:
-                opened = connect(network=network, identity=identity, profile=profile, user=user, name=name)
+                client = connect(network=network, identity=identity, profile=profile, user=user, name=name)
             except BeflError as error:
                 raise error if network or profile else BeflError(error.code, error.message, _WHERE) from None
-            with opened as client:
+            with client:
                 command(client, *args, **rest)
 
         return run

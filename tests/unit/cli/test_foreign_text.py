@@ -38,8 +38,11 @@ def test_a_time_that_no_calendar_has(milliseconds):
 def asked(monkeypatch):
     """An auditor whose peer has recorded one odd transaction."""
     entry = made(Entry, identity=EVIL, transaction=EVIL, time_ms=2**62, block=3, index=1)
-    client = SimpleNamespace(audit=SimpleNamespace(query=lambda **_: Page((entry,), "")))
-    monkeypatch.setattr(befl.client, "connect", lambda **_: contextlib.nullcontext(client))
+
+    class Client(contextlib.nullcontext):
+        audit = SimpleNamespace(query=lambda **_: Page((entry,), ""))
+
+    monkeypatch.setattr(befl.client, "connect", lambda **_: Client())
 
 
 def made(kind, **values):
