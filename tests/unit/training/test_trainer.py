@@ -397,6 +397,25 @@ def test_an_app_that_eats_memory_is_refused_it_and_lives_on():
         assert trainer.pid == pid
 
 
+def test_where_memory_runs_out_the_app_goes_first():
+    """Without a limit, what the kernel ends is not the peer beside it."""
+    lines: list[str] = []
+    says = """
+    def train(model, x, y, settings, problem, seed):
+        print(open("/proc/self/oom_score_adj").read().strip())
+        try:
+            open("/proc/self/oom_score_adj", "w").write("0")
+        except PermissionError:
+            print("stays")
+        return model
+    """
+    own = Path("/proc/self/oom_score_adj").read_text()
+    with make(says, log=lines.append) as trainer:
+        train_once(trainer)
+    assert lines == ["1000", "stays"]
+    assert Path("/proc/self/oom_score_adj").read_text() == own
+
+
 def test_torch_is_refused_memory_too():
     eats = """
     import torch
