@@ -347,9 +347,9 @@ _TABLE: Final = (
     Code(
         "BEFL-G-011",
         "The proposal's timestamp is too far from the endorser's clock",
-        "The submitter sets a transaction's time, so each endorser refuses one that differs from its own clock by "
-        "more than the consortium's tolerance. Check that the clocks of the submitting host and of the endorser's "
-        "host are right (NTP).",
+        "The submitter sets a transaction's time, so each endorser refuses one that is further behind its own clock "
+        "than the consortium's tolerance, or more than five seconds ahead of it. Check that the clocks of the "
+        "submitting host and of the endorser's host are right (NTP).",
         retryable=True,
     ),
     Code(

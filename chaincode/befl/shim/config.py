@@ -31,7 +31,7 @@ class ServerConfig:
     code_digest : str or None
         What the chaincode definition says; None leaves the comparison out.
     time_tolerance_s : int
-        How far a proposal's timestamp may be from this machine's clock, in seconds.
+        How far a proposal's timestamp may be behind this machine's clock, in seconds; ahead of it at most five.
     log_level : str
         ``DEBUG``, ``INFO``, ``WARNING`` or ``ERROR``.
     log_format : str

@@ -93,7 +93,7 @@ class TrainingTable:
     memory: int = setting(
         Integer(0, 2**24),
         "MiB that the training process, and each that it starts, may allocate; torch alone takes about 800; "
-        "0 for no limit",
+        "0 for no limit: when the machine's memory is short, the kernel ends this process before others",
         default=0,
     )
     user: str = setting(

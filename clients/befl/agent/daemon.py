@@ -8,16 +8,19 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Any, Final
 
 from befl.agent.config import AgentConfig
 from befl.agent.ledger import RECORD, Ledger
+from befl.agent.policy import objections
 from befl.agent.status import Notes
 from befl.agent.store import Store
 from befl.agent.worker import Participant, Worker
 from befl.operations.logs import for_log
 from befl.operations.watch import AgentWatch
+from befl.rules import view as views
 from befl.rules.errors import BeflError
+from befl.rules.modes import MODES
 from befl.rules.view import TaskView
 
 log = logging.getLogger("befl.agent")
@@ -64,7 +67,9 @@ class Agent:
         self._participant = participant
         self._store = Store(config.state_dir)
         self._workers: dict[str, Worker] = {}
+        self._held: dict[str, str] = {}
         self._lock = threading.Lock()
+        self._deciding = threading.Lock()
         self._locked = False
         self._stopped = stopped
         self._watch = watch or AgentWatch()
@@ -164,29 +169,70 @@ class Agent:
                 live.add(record["id"])
             missed = record["state"] == "finished" and self._msp_id in record["roster"]
             if record["state"] in _LIVE or (missed and not self._store.has_folder(record["id"])):
-                self._start(record["id"])
+                self._start(record["id"], record)
+            else:
+                self._held.pop(record["id"], None)
         with self._lock:
             alive = sum(worker.is_alive() for worker in self._workers.values())
         self._watch.tasks(states, alive)
         self._notes.keep(live)
 
-    def _start(self, task: str) -> None:
-        with self._lock:
-            # a worker ends only with its task; before the state folder is locked another agent may be using it
-            if self._stopped.is_set() or not self._locked or task in self._workers:
-                return
-            self._workers[task] = worker = Worker(
-                task,
-                msp_id=self._msp_id,
-                ledger=self._ledger,
-                store=self._store,
-                policy=self._config.policy,
-                aliases=frozenset(self._config.data),
-                participant=lambda view: self._participant(self._config, self._msp_id, view),
-                watch=self._watch,
-                notes=self._notes,
-            )
-            worker.start()
+    def _start(self, task: str, record: dict[str, Any] | None = None) -> None:
+        """Start a task's worker, unless it has one or the policy objects; ``record`` is the task's, where known."""
+        with self._deciding:  # one at a time: discovery and events may come to the same task
+            if self._startable(task) and not self._holds_back(task, record):
+                with self._lock:
+                    self._begin(task)
+
+    def _startable(self, task: str) -> bool:
+        # a worker ends only with its task; before the state folder is locked another agent may be using it
+        return self._locked and not self._stopped.is_set() and task not in self._workers
+
+    def _holds_back(self, task: str, record: dict[str, Any] | None) -> bool:
+        """Whether the policy objects to applying for a task; every reason is said, and said once.
+
+        Such a task gets no thread: whoever may issue tasks could make an agent hold any number of them. It is looked at
+        again at the next discovery, and when something happens to it: its operator may have applied by hand.
+        """
+        known = self._held.get(task, "")
+        try:
+            view = views.make(record, [], [], None, [], []) if record else self._ledger.view(task)
+            against = self._against(view)
+            if against and record and not known:  # the record does not say who has applied
+                view = self._ledger.view(task)
+                against = self._against(view)
+        except Exception:  # noqa: BLE001 - whatever it is, the task's worker meets it too, says so and tries again
+            return False
+        if not against:
+            self._held.pop(task, None)
+            return False
+        self._held[task] = said = "; ".join(against)
+        if said != known:
+            log.warning("does not apply: %s", said, extra={"task": task})
+            self._notes.task(view, "refuses", "does not apply", against)
+        return True
+
+    def _against(self, view: TaskView) -> list[str]:
+        """Return the reasons against a task where applying would be next."""
+        now_ms = time.time_ns() // 1_000_000
+        step = MODES[view.record["rules"]["mode"]].next_step(view, self._msp_id, now_ms, now_ms)
+        if step.action != "apply":
+            return []
+        return objections(self._config.policy, view, frozenset(self._config.data), self._store.approvals())
+
+    def _begin(self, task: str) -> None:
+        self._workers[task] = worker = Worker(
+            task,
+            msp_id=self._msp_id,
+            ledger=self._ledger,
+            store=self._store,
+            policy=self._config.policy,
+            aliases=frozenset(self._config.data),
+            participant=lambda view: self._participant(self._config, self._msp_id, view),
+            watch=self._watch,
+            notes=self._notes,
+        )
+        worker.start()
 
     def _finish(self) -> None:
         self.stop()

@@ -37,6 +37,7 @@ _CONFINE: Final = Path(__file__).with_name("confine.py")
 _LOG_LINES: Final = 50
 _LOG_LINE_BYTES: Final = 1_000
 _REAP_SECONDS: Final = 10
+_FIRST_TO_GO: Final = "1000"
 _LOOK_SECONDS: Final = 1.0
 _PIECE: Final = 1 << 20
 _ITEM: Final = np.dtype(np.float32).itemsize
@@ -456,6 +457,8 @@ class _Process:
             started.put(error)
             return
         self._made.append(child)
+        with contextlib.suppress(OSError):  # where memory runs out, before the agent, its peer and its orderer
+            Path(f"/proc/{child.pid}/oom_score_adj").write_text(_FIRST_TO_GO)
         started.put(child)
         if self._given_up.is_set():
             _discard(child)

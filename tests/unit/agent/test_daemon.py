@@ -155,6 +155,85 @@ def test_an_event_that_says_nothing_is_passed_over(consortium, tmp_path, payload
     assert agent.caller.calls == []
 
 
+def refusals(caplog) -> list[str]:
+    return [record.task for record in caplog.records if record.getMessage().startswith("does not apply: ")]
+
+
+@contextmanager
+def at_work(agent):
+    agent.start()
+    try:
+        yield
+    finally:
+        agent.end()
+
+
+def threads() -> list[str]:
+    return [thread.name for thread in threading.enumerate() if thread.name.startswith("task-")]
+
+
+def test_tasks_that_the_policy_objects_to_cost_no_thread(consortium, tmp_path, caplog, monkeypatch):
+    """Whoever may issue tasks may issue any number; each is refused with its reasons, once, and looked at again."""
+    monkeypatch.setattr("befl.agent.daemon._DISCOVER_S", 0.05)
+    agent = Running(consortium, "Org1MSP", tmp_path / "state")
+    (tmp_path / "state" / "approvals.json").unlink()
+    before = [consortium.publish() for _ in range(20)]
+    with at_work(agent):
+        until(lambda: agent.caller.calls.count("TaskContract:List") > 5, timeout=20, what="some discoveries")
+        after = [consortium.publish() for _ in range(20)]  # of which an event tells
+        tasks = [*before, *after]
+        until(lambda: set(refusals(caplog)) == set(tasks), timeout=20, what="a refusal of each")
+        looked = agent.caller.calls.count("TaskContract:List")
+        until(lambda: agent.caller.calls.count("TaskContract:List") > looked + 5, timeout=20, what="some discoveries")
+        assert threads() == []
+        assert len(refusals(caplog)) == len(tasks)
+        assert agent.caller.calls.count("TaskContract:View") <= len(before) + 2 * len(after)  # by event, by discovery
+        assert f"app tabular {APP[:16]} is not approved" in caplog.text
+        assert agent.agent._held.keys() == set(tasks)
+
+        consortium.ledger("IssuerMSP", "issuer").cancel(tasks[0], "enough")
+        until(lambda: tasks[0] not in agent.agent._held, timeout=20, what="forgetting what is over")
+        Store(tmp_path / "state").approve(APP, {"name": "tabular"})  # the operator's yes: at the next discovery
+        finished(consortium, *tasks[1:])
+
+
+@pytest.mark.parametrize("when", ["while the agent runs", "before it started"])
+def test_what_the_operator_applied_for_by_hand_goes_on(consortium, tmp_path, caplog, monkeypatch, when):
+    """A policy that objects to applying is not asked about opening: all may have applied by hand."""
+    monkeypatch.setattr("befl.agent.daemon._DISCOVER_S", 0.05 if when == "before it started" else 60.0)
+    agent = Running(consortium, "Org1MSP", tmp_path / "state")
+    (tmp_path / "state" / "approvals.json").unlink()
+    task = consortium.publish()
+    if when == "before it started":
+        consortium.ledger("Org1MSP").apply(task, APP)
+    with at_work(agent):
+        if when == "while the agent runs":
+            until(lambda: refusals(caplog) == [task], timeout=20, what="the refusal")
+            done = consortium.caller("Org1MSP").submit("TaskContract:Apply", task, APP, "{}")
+            assert done.block
+        until(
+            lambda: consortium.ledger("Org1MSP").view(task).state == "running", timeout=20, what="the task's beginning"
+        )
+        until(lambda: "does not submit: " in caplog.text, timeout=20, what="the policy's word")
+
+
+def test_a_task_that_cannot_be_looked_at_has_a_worker_that_says_so(consortium, tmp_path, caplog, monkeypatch):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setattr("befl.agent.daemon._DISCOVER_S", 0.05)
+    agent = Running(consortium, "Org1MSP", tmp_path / "state")
+    (tmp_path / "state" / "approvals.json").unlink()
+
+    def before(function):
+        if function == "TaskContract:View":
+            raise BeflError("BEFL-G-003", "late")
+
+    agent.caller.before = before
+    consortium.publish()
+    with at_work(agent):
+        until(lambda: "BEFL-G-003: late" in caplog.text, timeout=20, what="the failure")
+        assert len(threads()) == 1
+
+
 def test_stop_ends_everything_quickly(consortium, tmp_path):
     """Also a worker in the middle of training."""
     training, interrupted = threading.Event(), threading.Event()
@@ -198,6 +277,7 @@ def started(consortium, folder, endpoint=""):
     """Start an agent, let it look at the ledger, and stop it."""
     agent = Running(consortium, "Org1MSP", folder, endpoint)
     agent.start()
+    until(lambda: "MemberContract:Get" in agent.caller.calls, timeout=20, what="a look at the member's record")
     until(lambda: not any(one.name == "announce" for one in threading.enumerate()), timeout=20, what="the announcement")
     until(lambda: "TaskContract:List" in agent.caller.calls, timeout=20, what="a look at the tasks")
     agent.end()

@@ -432,6 +432,25 @@ def test_an_app_that_eats_memory_is_refused_it_and_lives_on():
         assert trainer.pid == pid
 
 
+def test_where_memory_runs_out_the_app_goes_first():
+    """Without a limit, what the kernel ends is not the peer beside it."""
+    lines: list[str] = []
+    says = """
+    def train(model, x, y, settings, problem, seed):
+        print(open("/proc/self/oom_score_adj").read().strip())
+        try:
+            open("/proc/self/oom_score_adj", "w").write("0")
+        except PermissionError:
+            print("stays")
+        return model
+    """
+    own = Path("/proc/self/oom_score_adj").read_text()
+    with make(says, log=lines.append) as trainer:
+        train_once(trainer)
+    assert lines == ["1000", "stays"]
+    assert Path("/proc/self/oom_score_adj").read_text() == own
+
+
 def test_torch_is_refused_memory_too():
     eats = """
     import torch
@@ -670,7 +689,8 @@ def test_apps_from_files(tmp_path):
     place.write_bytes(app().files["app.py"])
     assert read_app(place) == app()
     place.write_bytes(b"#" * (2**22 + 1))
-    for path, text in ((place, "larger"), (tmp_path / "absent.py", "No such file")):
+    absent = tmp_path / "absent.py"
+    for path, code, text in ((place, "BEFL-M-101", "larger"), (absent, "BEFL-C-006", "No such file")):
         with pytest.raises(BeflError, match=text) as caught:
             read_app(path)
-        assert caught.value.code == "BEFL-M-101"
+        assert caught.value.code == code
