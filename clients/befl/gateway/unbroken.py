@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import _thread
+import queue
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 
 def unbroken(act: Callable[[], object]) -> None:
@@ -17,8 +18,28 @@ def unbroken(act: Callable[[], object]) -> None:
     act : callable without arguments
         What it raises goes to the caller.
     """
-    with ThreadPoolExecutor(1) as pool:
-        # The thread runs before there is anything to do: one that Ctrl-C finds starting is not among those that the
-        # pool waits for.
-        pool.submit(int).result()
-        pool.submit(act).result()
+    # The interpreter's own primitives only. A condition, and so an event, a future, a pool and the start of a Thread,
+    # fails or keeps its lock when Ctrl-C finds it taking or giving that, and the other thread waits for ever.
+    mine = _thread.allocate_lock()
+    ended: queue.SimpleQueue[BaseException | None] = queue.SimpleQueue()
+
+    def run() -> None:
+        if not mine.acquire(blocking=False):
+            return
+        error = None
+        try:
+            act()
+        except BaseException as caught:  # noqa: BLE001  # the caller gets it
+            error = caught
+        ended.put(error)
+        ended.put(error)  # for one whom Ctrl-C finds with the first in hand
+
+    try:
+        _thread.start_new_thread(run, ())
+        error = ended.get()
+    except BaseException:
+        if not mine.acquire(blocking=False):  # it has begun
+            ended.get()
+        raise
+    if error is not None:
+        raise error

@@ -268,5 +268,4 @@ def profile_path(service: Service, tmp_path: Path, authority: Any) -> Path:
 def gateway(profile_path: Path, write_user: Callable[..., Path]) -> Iterator[Gateway]:
     deadlines = Deadlines(evaluate=3, endorse=3, submit=3, commit_status=3)
     with connect(Profile.load(profile_path), write_user(), deadlines) as gateway:
-        grpc.channel_ready_future(gateway._channel).result(10)  # no test's deadline is for the handshake
         yield gateway

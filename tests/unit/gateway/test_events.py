@@ -172,26 +172,3 @@ def test_ctrl_c_does_not_break_a_stream_off_half_opened(gateway, network, fake, 
         assert len(opened) == 1
         assert opened[0].is_active()
     assert not opened[0].is_active(), "it is closed with the iterator"
-
-
-def test_ctrl_c_before_a_stream_is_opened_opens_none(gateway, network, fake, monkeypatch):
-    """It comes while the thread starts in which the stream would be opened; nobody could close that one."""
-    start, started, opened, follow = threading.Thread.start, [], [], gateway.follow
-
-    def interrupted(thread):
-        start(thread)
-        started.append(thread)
-        if threading.current_thread() is threading.main_thread():
-            raise KeyboardInterrupt
-
-    events = network.chaincode_events("befl", start_block=3)
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", interrupted)
-        patch.setattr(gateway, "follow", lambda request: opened.append(follow(request)))
-        with pytest.raises(KeyboardInterrupt):
-            next(events)
-        started[0].join(10)
-    assert opened == []
-    fake.append(3, "a")
-    assert names(events, 1) == ["a"]
-    assert fake.seeks == [3]
