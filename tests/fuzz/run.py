@@ -1,8 +1,8 @@
 """Fuzz the targets with atheris, each in a process of its own: ``python tests/fuzz/run.py [TARGET ...]``.
 
-``FUZZ_SECONDS`` is the time a target gets (30). What a target finds interesting is kept in ``build/fuzz/TARGET`` and
-is where the next run begins; an input that crashes it, hangs it or needs too much memory is written there too, its
-name says which. Then the exit status is 1.
+``FUZZ_SECONDS`` is the time a target gets (30). What a target finds interesting is kept in ``build/fuzz/TARGET`` (in
+another folder than ``build/fuzz`` when ``FUZZ_FOLDER`` names one) and is where the next run begins; an input that
+crashes it, hangs it or needs too much memory is written there too, its name says which. Then the exit status is 1.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ import os
 import re
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).parent
-BUILD = HERE.parents[1] / "build" / "fuzz"
+BUILD = Path(os.environ.get("FUZZ_FOLDER") or HERE.parents[1] / "build" / "fuzz")
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
 HANG_S, MEMORY_MB = 10, 512
 INSTRUMENTED = ["befl", "json", "tomllib", "csv", "zipfile", "gzip", "safetensors"]
@@ -55,7 +56,15 @@ def main(names: list[str]) -> int:
     )
     failed = []
     for name in names:
-        done = subprocess.run([sys.executable, __file__, "--one", name], capture_output=True, text=True, check=False)
+        # libFuzzer ends its process without a clean-up: what that wrote into its temporary folder goes from here
+        with tempfile.TemporaryDirectory(prefix="befl-fuzz-run-") as folder:
+            done = subprocess.run(
+                [sys.executable, __file__, "--one", name],
+                env={**os.environ, "TMPDIR": folder},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
         figures = dict(re.findall(r"stat::(\w+):\s+(\d+)", done.stderr))
         ran, rate, peak = (
             figures.get(key, "-") for key in ("number_of_executed_units", "average_exec_per_sec", "peak_rss_mb")
