@@ -386,8 +386,8 @@ def test_a_peer_that_comes_back_is_found(contract, service):
 
 
 def test_no_peer(gateway, contract, service):
-    service.stop()
     quick(gateway, evaluate=0.5)
+    service.stop()
     with pytest.raises(EvaluateError, match="BEFL-G-002"):
         contract.evaluate("F")
     service.start()
