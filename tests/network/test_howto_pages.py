@@ -51,7 +51,7 @@ SAYS = {
     "transactions.csv": r"^block,index,time_ms,msp_id,identity,transaction",
     "befl doctor": r"installation: Python",
     "befl doctor --as org1": r"network: certificates",
-    "--config agent/AGENT.toml": r"agent: ledger",
+    "befl doctor --config agent/AGENT.toml": r"agent: ledger",
     "--task TASK.toml": r"90 rows fit TASK\.toml",
     "befl explain BEFL-N-006": r"port is taken",
     "befl config show": r"^network +\S+/network +environment BEFL_NETWORK",
