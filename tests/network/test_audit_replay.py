@@ -182,7 +182,7 @@ def replay_fails(task, file, *options) -> list[str]:
 
 def test_what_cannot_be_replayed_at_all(trained, tmp_path):
     task, _, file, auditor = trained
-    assert "BEFL-T-007: there is no task" in befl("audit", "replay", "0" * 16, "--blocks", file, status=1)
+    assert "BEFL-T-007: there is no task" in befl("audit", "replay", "0" * 16, "--blocks", file, status=2)
     (tmp_path / "none.gz").write_bytes(b"nothing")
     assert befl("audit", "replay", task, "--blocks", tmp_path / "none.gz", status=2).startswith("BEFL-G-035")
     assert "Name a network or a profile" in befl("audit", "replay", task, status=2)

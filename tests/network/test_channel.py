@@ -59,7 +59,10 @@ def test_an_institution_that_is_added_is_as_configtxgen_made_it(consortium, org)
 def test_a_definition_is_exported_with_its_digest(consortium, tmp_path):
     file = tmp_path / "org1.json"
     made = befl_json("org", "export", "--output", file, "--network", consortium.directory, "--as", "org1")
-    assert made == {"msp_id": consortium.msp_ids[0], "file": str(file), "digest": load(file).digest}
+    definition = load(file)
+    known = {"msp_id": consortium.msp_ids[0], "digest": definition.digest, "fingerprints": definition.fingerprints}
+    assert made == {**known, "file": str(file)}
+    assert made["fingerprints"].keys() == {"CA", "TLS CA", "orderer"}
 
 
 def test_an_update_is_signed_apart_and_has_its_time(consortium, tmp_path):
