@@ -93,8 +93,8 @@ def test_the_definition_carries_the_code_and_both_collections(consortium, peer):
         assert "endorsement_policy" not in collection
         assert collection["member_only_read"] is True
         assert collection["member_only_write"] is True
-        assert "required_peer_count" not in collection  # none: ADR 15
-        assert collection["maximum_peer_count"] == 1
+        assert "required_peer_count" not in collection  # none, and none is pushed: ADR 15
+        assert "maximum_peer_count" not in collection
         assert "block_to_live" not in collection  # none: kept until purged
 
 

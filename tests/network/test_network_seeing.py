@@ -125,7 +125,7 @@ def test_stock_commands_work_in_a_shell_with_env(consortium):
         stdin=subprocess.DEVNULL,
     )
     assert missing.returncode == 2
-    assert "BEFL-C-009: org2 has no user 'nobody' here" in missing.stderr
+    assert "BEFL-C-009: org2 has no identity 'nobody' here" in missing.stderr
 
 
 def test_logs_and_pictures(consortium):
@@ -423,7 +423,7 @@ def test_doctor_finds_a_server_that_runs_other_code(consortium, other_code, tmp_
         warnings = consortium.status().warnings
         with connect(Profile.load(consortium.profile("org3")), consortium.user("org3")) as gateway:
             contract = gateway.network("befl").contract("befl")
-            with pytest.raises(BeflError, match="from 1 to 99"):  # it is really the other code that answers
+            with pytest.raises(BeflError, match="from 1 to 49"):  # it is really the other code that answers
                 contract.evaluate("TaskContract:List", "100", "")
     assert warnings == (
         f"org3: its chaincode server runs code {digest[:16]}, the channel agreed on {code_digest()[:16]}",
