@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import os
 import signal
-import sys
 import uuid
 from pathlib import Path
 
@@ -24,14 +24,30 @@ skipped_key = pytest.StashKey[list[str]]()
 complaints_key = pytest.StashKey[list[str]]()
 
 
-def forbid_suicide(event: str, arguments: tuple[object, ...]) -> None:
-    """Refuse a signal to the process group of the tests: os.kill(0, ...), for a pid not known yet, would end CI."""
-    if (event == "os.kill" and arguments[0] in (0, -1)) or (event == "os.killpg" and arguments[0] in (0, os.getpgrp())):
-        raise RuntimeError(f"{event}{arguments} would reach the test session itself")
+def forbid_suicide() -> None:
+    """Refuse a signal to the process group of the tests: os.kill(0, ...), for a pid not known yet, would end CI.
+
+    No audit hook: one written in Python lets other threads run in the middle of every audited call, and two that begin
+    under a tracer (coverage's) then fail with "another trace function is being installed".
+    """
+
+    def guarded(name: str, forbidden: set[int]) -> None:
+        original = getattr(os, name)
+
+        @functools.wraps(original)
+        def guard(to: int, number: int) -> None:
+            if to in forbidden:
+                raise RuntimeError(f"os.{name}{to, number} would reach the test session itself")
+            original(to, number)
+
+        setattr(os, name, guard)
+
+    guarded("kill", {0, -1, -os.getpgrp()})
+    guarded("killpg", {0, os.getpgrp()})
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    sys.addaudithook(forbid_suicide)
+    forbid_suicide()
     config.stash[skipped_key] = []
     config.stash[complaints_key] = []
     # inherited by whatever this session starts, so that it can be found at the end
