@@ -18,6 +18,7 @@ from .hospitals import AGENT, BEFL, table, task_toml
 
 PAGES = Path(__file__).parents[2] / "docs/how-to"
 TYPED = (
+    "apps.md",
     "identities.md",
     "decide-together.md",
     "monitor.md",
@@ -26,6 +27,17 @@ TYPED = (
     "fabric-programs.md",
 )
 SAYS = {
+    "befl simulate first/TASK.toml --app first/app": r"2 institutions, 10 rounds",
+    "befl app pack first/app --output": r"[0-9a-f]{64}",
+    "befl app show mine.befl-app": r"def module\(settings",
+    "befl task publish first/TASK.toml": r"added its app [0-9a-f]{16} to the ledger",
+    "befl app add first/app": r"added, block \d+",
+    'befl app show "$APP" --as org1': r"nn\.Tanh\(\)",
+    "befl app approve": r"approved",
+    "befl app withdraw mine": r"withdrew the approval of",
+    "befl task decline": r"declined task [0-9a-f]{16}",
+    "befl task apply": r"applied to task",
+    "befl task leave": r"declined +Org2MSP \(no power\)",
     "befl network status": r"the same block at every peer, leader org[12]",
     "befl network logs --lines 5": r"org2/orderer \| ",
     "befl network logs org1/peer --lines 100": r"org1/peer \| ",

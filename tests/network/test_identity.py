@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from cryptography import x509
+from cryptography.hazmat.primitives import serialization
 
-from befl.gateway import Profile, connect
+from befl.gateway import Gateway, Identity, Profile, connect, open_channel, wait
+from befl.gateway.identity import key_signer
 from befl.network import consortium as running
 from befl.network import identities
 from befl.network.layout import Home
 from befl.rules.errors import BeflError
 
+from .down import described, pid, wrong
 from .hospitals import befl, befl_json
 
 
@@ -116,3 +122,85 @@ def test_renewed_with_the_same_key(consortium, name):
     with connect(Profile.load(consortium.profile("org2")), consortium.user("org2")) as gateway:
         contract = gateway.network("befl").contract("befl")
         assert contract.submit("MemberContract:Announce", "", "").block > height - 1
+
+
+@contextmanager
+def brief_certificates(consortium, name: str, seconds: int) -> Iterator[None]:
+    """Let an institution's CA certify for so many seconds; it counts from the nearest full minute."""
+    folder = Home(consortium.directory / name).ca
+    configs = {
+        path: path.read_text() for path in (folder / each / "fabric-ca-server-config.yaml" for each in ("", "tlsca"))
+    }
+    expiry = f"{seconds}s"
+
+    def marked(service):
+        service["env"]["BEFL_TEST_CERTIFICATES"] = "brief"
+
+    def again(before: int) -> None:
+        wait.until(lambda: pid(consortium, f"{name}/ca") != before, timeout=30, what="the CA started again")
+
+    first = pid(consortium, f"{name}/ca")
+    try:
+        for path, text in configs.items():
+            config = json.loads(text)
+            config["signing"]["default"]["expiry"] = config["signing"]["profiles"]["tls"]["expiry"] = expiry
+            path.write_text(json.dumps(config))
+        with described(consortium, marked, f"{name}/ca"):
+            again(first)
+            yield
+            second = pid(consortium, f"{name}/ca")
+            for path, text in configs.items():
+                path.write_text(text)
+        again(second)
+    finally:
+        for path, text in configs.items():
+            path.write_text(text)
+
+
+@pytest.mark.slow  # Fabric CA certifies for a minute at least
+def test_an_expired_identity_is_renewed(consortium):
+    """Its certificates have really ended, and nobody accepts them; the CA certifies the same keys all the same."""
+    network = ("--network", consortium.directory, "--as", "org2")
+    user = consortium.user("org2", "brief")
+    files = (user / "msp" / "signcerts" / "cert.pem", user / "tls" / "client.crt")
+    profile = Profile.load(consortium.profile("org2"))
+    healthy = wrong(consortium.directory)
+
+    def certificates() -> list[x509.Certificate]:
+        return [x509.load_pem_x509_certificate(path.read_bytes()) for path in files]
+
+    def ask(gateway: Gateway) -> bytes:
+        return gateway.network("befl").contract("befl").evaluate("MemberContract:Get", "Org2MSP", timeout=20)
+
+    with brief_certificates(consortium, "org2", 45):  # the registrar's own must last as long as it takes to register
+        befl("identity", "enroll", "brief", "--role", "trainer", *network)
+    before = certificates()
+    ends = max(each.not_valid_after_utc for each in before)
+    assert ends < dt.datetime.now(dt.UTC) + dt.timedelta(seconds=90)
+    wait.until(lambda: dt.datetime.now(dt.UTC) > ends, timeout=100, what="the end of both certificates")
+
+    for folder in (user / "msp", user / "tls"):  # the client sends nothing with either
+        with pytest.raises(BeflError, match=r"BEFL-G-025: .* is valid from"):
+            Identity.load(folder, "Org2MSP") if folder.name == "msp" else open_channel(profile.peers[0], folder)
+    [path] = (user / "msp" / "keystore").iterdir()
+    key = serialization.load_pem_private_key(path.read_bytes(), None)
+    with (  # nor does the peer accept what the expired one signs
+        open_channel(profile.peers[0], consortium.user("org2") / "tls") as channel,
+        Gateway(channel, Identity("Org2MSP", files[0].read_bytes(), key_signer(key))) as gateway,
+        pytest.raises(BeflError, match=r"BEFL-G-025: .*identity expired"),
+    ):
+        ask(gateway)
+    expired = [said for said in wrong(consortium.directory)["certificates"] if " has expired on " in said]
+    assert sorted(said.partition(" has")[0] for said in expired) == [
+        "org2/users/brief/msp/signcerts/cert.pem",
+        "org2/users/brief/tls/client.crt",
+    ]
+
+    assert "brief is renewed, with the same keys" in befl("identity", "renew", "brief", *network)
+    for old, new in zip(before, certificates(), strict=True):
+        assert new.not_valid_after_utc > dt.datetime.now(dt.UTC) + dt.timedelta(days=300)
+        assert new.public_key() == old.public_key()
+        assert new.subject == old.subject
+    with connect(profile, user) as gateway:
+        assert b"Org2MSP" in ask(gateway)
+    assert wrong(consortium.directory) == healthy
