@@ -11,17 +11,27 @@ FALSE, OTHER = "ee" * 32, "dd" * 32
 
 
 @pytest.fixture
-def stalled(make_consortium):
-    """Three of three are needed, and Gamma's machine made another model."""
-    c = make_consortium()
-    c.publish(participants__least=3, participants__most=3, rounds__quorum=3)
-    c.apply(*c.orgs)
-    c.commit(c.opening())
-    c.submit(*c.orgs)
-    c.close()
-    c.report("AlphaMSP", "BetaMSP")
-    c.commit(c.reporting("GammaMSP", model=FALSE))
-    return c
+def split(make_consortium):
+    """Gamma's machine made another model than the other two's."""
+
+    def make(**changes):
+        c = make_consortium()
+        c.publish(participants__most=3, **changes)
+        c.apply(*c.orgs)
+        c.commit(c.opening())
+        c.submit(*c.orgs)
+        c.close()
+        c.report("AlphaMSP", "BetaMSP")
+        c.commit(c.reporting("GammaMSP", model=FALSE))
+        return c
+
+    return make
+
+
+@pytest.fixture
+def stalled(split):
+    """Three of three are needed."""
+    return split(participants__least=3, rounds__quorum=3)
 
 
 def refused(made) -> str:
@@ -58,15 +68,8 @@ def test_a_correction_names_another_model_and_is_the_only_one(stalled):
     assert refused(c.opening) == "BEFL-M-008"
 
 
-def test_what_is_evaluated_is_corrected_no_more(make_consortium):
-    c = make_consortium()
-    c.publish(participants__least=2, participants__most=3)
-    c.apply(*c.orgs)
-    c.commit(c.opening())
-    c.submit(*c.orgs)
-    c.close()
-    c.report("AlphaMSP", "BetaMSP")
-    c.commit(c.reporting("GammaMSP", model=FALSE))
+def test_what_is_evaluated_is_corrected_no_more(split):
+    c = split(participants__least=2)
     c.now += 30_001
     held_back = c.reporting("GammaMSP")
     c.commit(c.opening())

@@ -6,7 +6,7 @@ import contextlib
 import json
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -100,7 +100,13 @@ def kept_down(consortium: Consortium, *names: str) -> Iterator[None]:
 @contextmanager
 def standing_still(consortium: Consortium, *names: str) -> Iterator[None]:
     """Stop processes: their connections stay, and nobody answers."""
-    pids = [pid(consortium, name) for name in names]
+    with stopped([pid(consortium, name) for name in names]):
+        yield
+
+
+@contextmanager
+def stopped(pids: Sequence[int]) -> Iterator[None]:
+    """Let processes stand still: connections stay, and nobody answers."""
     try:
         for number in pids:
             os.kill(number, signal.SIGSTOP)

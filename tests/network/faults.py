@@ -159,18 +159,6 @@ class Faults:
         for agent in self.agents:
             agent.start()
 
-    @contextlib.contextmanager
-    def stopped(self, pids: Sequence[int]) -> Iterator[None]:
-        """Let processes stand still: connections stay, and nobody answers."""
-        try:
-            for pid in pids:
-                os.kill(pid, signal.SIGSTOP)
-            yield
-        finally:
-            for pid in pids:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(pid, signal.SIGCONT)
-
     def pid(self, name: str) -> int:
         """Return the process id of ``institution/process``; 0 when it does not run."""
         state = supervisor.states(self._consortium.directory).get(name)

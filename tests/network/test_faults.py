@@ -8,6 +8,7 @@ import pytest
 
 from befl.gateway import wait
 
+from .down import stopped
 from .faults import PROCESSES, STEPS, Cell, besieged
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1500)]
@@ -54,13 +55,13 @@ def test_stopped_cut_off_and_restarted(tmp_path):
         at(1)
         faults.restart_everything()
         at(2)
-        with faults.stopped([faults.pid("org2/peer")]):
+        with stopped([faults.pid("org2/peer")]):
             end = time.monotonic() + 60
             # an endorser whose copy goes to a peer that does not answer is held up by three seconds, not for good
             wait.until(lambda: len(faults.look(task).round.updates) >= 2, timeout=30, what="the updates of the others")
             wait.pause(max(0.0, end - time.monotonic()))
         at(3)
-        with faults.stopped(faults.processes("org3")):
+        with stopped(faults.processes("org3")):
             wait.pause(20)
             assert faults.look(task).state == "running", "it waits for the third institution"
         faults.check(task)

@@ -25,7 +25,7 @@ from befl.rules.layout import Tensor
 from befl.rules.version import __version__
 from befl.shim.digest import code_digest
 
-from .down import described, kept_down, pid, ready_again, wrong
+from .down import described, kept_down, pid, ready_again, standing_still, wrong
 from .hospitals import task_toml
 
 BEFL = [sys.executable, "-m", "befl.cli.main"]
@@ -200,12 +200,8 @@ def test_doctor_finds_nothing(consortium):
 
 
 def test_doctor_finds_a_process_that_does_not_answer_and_one_that_died(consortium):
-    ca = pid(consortium, "org2/ca")
-    os.kill(ca, signal.SIGSTOP)
-    try:
+    with standing_still(consortium, "org2/ca"):
         found = wrong(consortium.directory)
-    finally:
-        os.kill(ca, signal.SIGCONT)
     [said] = found["processes"]
     assert said.startswith("org2/ca runs and does not answer at 127.0.0.1:")
 
@@ -259,18 +255,11 @@ def test_doctor_finds_a_peer_that_is_behind(consortium):
 def test_doctor_finds_that_gossip_has_not_formed(consortium):
     """Two of three peers stand still, and the third forgets them."""
     eyes = observe.look(consortium.directory)[1]
-    peers = [pid(consortium, f"{name}/peer") for name in ("org2", "org3")]
-    with ready_again(consortium):
-        try:
-            for number in peers:
-                os.kill(number, signal.SIGSTOP)
-            wait.until(
-                lambda: doctor._known_peers(eyes.here["org1"]) == 0, timeout=30, interval=0.3, what="forgotten peers"
-            )
-            found = wrong(consortium.directory)
-        finally:
-            for number in peers:
-                os.kill(number, signal.SIGCONT)
+    with ready_again(consortium), standing_still(consortium, "org2/peer", "org3/peer"):
+        wait.until(
+            lambda: doctor._known_peers(eyes.here["org1"]) == 0, timeout=30, interval=0.3, what="forgotten peers"
+        )
+        found = wrong(consortium.directory)
     assert found["gossip"] == ["gossip has not formed: the peer of org1 knows 0 of 2 other peers"]
     assert [said.partition(" runs")[0] for said in found["processes"]] == ["org2/peer", "org3/peer"]
 

@@ -27,7 +27,7 @@ Ask = Callable[[PeerAddress | None], PeerQuestions]
 def compare(ask: Ask) -> None:
     """Compare the newest block that the own peer and another have in common, for every other institution.
 
-    A block's hash covers all before it. A peer that does not answer is not compared; doctor and status say who is down.
+    A peer that does not answer is not compared; doctor and status say who is down.
 
     Raises
     ------
@@ -41,9 +41,7 @@ def compare(ask: Ask) -> None:
                 continue
             try:
                 with ask(address) as peer:
-                    other_height, other_newest = peer.chain()
-                    common = min(height, other_height)
-                    theirs = other_newest if common == other_height else peer.block_hash(common)
+                    common, theirs = peer.chain_at_most(height)
             except (BeflError, AnsweredError) as error:
                 log.debug("the blocks at %s's peer: %s", msp_id, error)
                 continue

@@ -37,9 +37,7 @@ def compare(hashes: Sequence[bytes], ask: Callable[[PeerAddress | None], PeerQue
             continue
         try:
             with ask(address) as peer:
-                height, newest = peer.chain()
-                common = min(height, len(hashes))
-                found = newest if common == height else peer.block_hash(common)
+                common, found = peer.chain_at_most(len(hashes))
         except (BeflError, AnsweredError) as error:
             report.cannot(what, str(error))
             continue

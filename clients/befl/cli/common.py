@@ -30,6 +30,14 @@ format_option = click.option(
     "--format", "form", type=click.Choice(["text", "json"]), default="text", show_default=True, help="How to print."
 )
 
+python_option = click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
+app_option = click.option(
+    "--app",
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="The app's folder, archive or file, when befl does not bring the app.",
+)
+
 
 def where(name: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     """Give a command the options that say where and as whom; ``name`` is the identity that is meant by default."""
@@ -141,18 +149,16 @@ def visible(text: str, keep: str = "\n\t") -> str:
 
 def harmless(value: Any) -> Any:
     """Make all text within a value :func:`visible` on one line: reasons and names are what other institutions wrote."""
+    if isinstance(value, str):
+        return visible(value, "")
     if dataclasses.is_dataclass(value) and not isinstance(value, type):
         fields = [field.name for field in dataclasses.fields(value) if field.init]
-        return dataclasses.replace(value, **{name: _line(getattr(value, name)) for name in fields})
+        return dataclasses.replace(value, **{name: harmless(getattr(value, name)) for name in fields})
     if isinstance(value, dict):
-        return {_line(key): _line(item) for key, item in value.items()}
+        return {harmless(key): harmless(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return type(value)(map(_line, value))
+        return type(value)(map(harmless, value))
     return value
-
-
-def _line(value: Any) -> Any:
-    return visible(value, "") if isinstance(value, str) else harmless(value)
 
 
 def plain(value: Any) -> Any:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import connected, emit, format_option, measured, table
+from befl.cli.common import app_option, connected, emit, format_option, measured, python_option, table
 
 if TYPE_CHECKING:
     from befl.client import Client
@@ -83,13 +83,8 @@ def verify(client: Client, folder: Path, form: str) -> None:
 @click.option(
     "--output", type=click.Path(path_type=Path), required=True, metavar="FILE.onnx", help="The file to write."
 )
-@click.option(
-    "--app",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The app's folder, archive or file, when befl does not bring the app.",
-)
-@click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
+@app_option
+@python_option
 @format_option
 def export(folder: Path, output: Path, app: Path | None, python: str | None, form: str) -> None:
     """Write a model folder as ONNX, for programs without befl. Needs no network, but the extra befl[train,onnx].

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import visible
+from befl.cli.common import app_option, python_option, visible
 
 if TYPE_CHECKING:
     from befl.client.prediction import Predictions
@@ -28,13 +28,8 @@ if TYPE_CHECKING:
     type=click.Choice(("text", "csv", "json")),
     help="How to write it; csv for a file, text for a screen.",
 )
-@click.option(
-    "--app",
-    type=click.Path(path_type=Path),
-    metavar="PATH",
-    help="The app's folder, archive or file, when befl does not bring the app.",
-)
-@click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
+@app_option
+@python_option
 def predict(
     model: Path, data: Path, output: Path | None, form: str | None, app: Path | None, python: str | None
 ) -> None:

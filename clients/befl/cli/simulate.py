@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import emit, format_option, measured
+from befl.cli.common import app_option, emit, format_option, measured, python_option
 
 if TYPE_CHECKING:
     from befl.client.simulation import Round, Simulation
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     help="How many parts; [participants] most when absent, of a column all values.",
 )
 @click.option("--seed", type=click.IntRange(0), metavar="N", help="Decides the split; 0 when absent.")
-@click.option("--app", type=click.Path(path_type=Path), help="The app's folder, archive or file, if it is your own.")
+@app_option
 @click.option(
     "--output",
     type=click.Path(path_type=Path, file_okay=False),
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     help="Keep model, rounds and parts here.",
 )
 @click.option("--id", metavar="TASK", help="The task's id; that of a task on a network gives the same model.")
-@click.option("--python", metavar="PATH", help="The interpreter with torch; befl's own by default.")
+@python_option
 @click.option(
     "--threads", type=click.IntRange(1, 1024), default=1, show_default=True, help="Threads of the training process."
 )

@@ -8,8 +8,9 @@
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from befl import lazy
 
 if TYPE_CHECKING:
     from befl.agent.ledger import Receipt as Receipt
@@ -68,39 +69,42 @@ if TYPE_CHECKING:
     from befl.client.tasks import Tasks as Tasks
     from befl.client.tasks import TaskSummary as TaskSummary
 
-_HOMES = {
-    **dict.fromkeys(("Receipt",), "agent.ledger"),
-    **dict.fromkeys(("run_agent",), "agent.start"),
-    **dict.fromkeys(("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"), "client.agents"),
-    **dict.fromkeys(
-        ("App", "Approval", "Apps", "approve_app", "approved_apps", "apps", "find_app", "pack_app", "withdraw_app"),
-        "client.approvals",
-    ),
-    **dict.fromkeys(("Audit", "Entry", "Page", "Replay", "replay_files"), "client.audit"),
-    **dict.fromkeys(("Setting", "agent_settings", "connection_settings"), "client.configuration"),
-    **dict.fromkeys(("Client", "connect", "connect_operator"), "client.connection"),
-    **dict.fromkeys(("ColumnReport", "DataReport", "check_data"), "client.data"),
-    **dict.fromkeys(("Agent", "ConsortiumParameters", "InForce", "Member", "Members"), "client.members"),
-    **dict.fromkeys(("Models", "Verdict", "verify_folder"), "client.models"),
-    **dict.fromkeys(("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"), "client.prediction"),
-    **dict.fromkeys(("Simulation", "simulate"), "client.simulation"),
-    **dict.fromkeys(("init",), "client.starting"),
-    **dict.fromkeys(
-        ("Applied", "Departure", "Published", "Refusal", "RoundSummary", "Steps", "Tasks", "TaskSummary"),
-        "client.tasks",
-    ),
-}
-__all__ = [  # noqa: PLE0604  # names come from the table
-    *sorted(_HOMES)
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: who reads a model folder needs no gRPC, who lists tasks no numpy."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"befl.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return __all__
+# on first use: who reads a model folder needs no gRPC, who lists tasks no numpy
+__getattr__, __dir__, __all__ = lazy.names(
+    __name__,
+    {
+        "agent.ledger": ("Receipt",),
+        "agent.start": ("run_agent",),
+        "client.agents": ("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"),
+        "client.approvals": (
+            "App",
+            "Approval",
+            "Apps",
+            "approve_app",
+            "approved_apps",
+            "apps",
+            "find_app",
+            "pack_app",
+            "withdraw_app",
+        ),
+        "client.audit": ("Audit", "Entry", "Page", "Replay", "replay_files"),
+        "client.configuration": ("Setting", "agent_settings", "connection_settings"),
+        "client.connection": ("Client", "connect", "connect_operator"),
+        "client.data": ("ColumnReport", "DataReport", "check_data"),
+        "client.members": ("Agent", "ConsortiumParameters", "InForce", "Member", "Members"),
+        "client.models": ("Models", "Verdict", "verify_folder"),
+        "client.prediction": ("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"),
+        "client.simulation": ("Simulation", "simulate"),
+        "client.starting": ("init",),
+        "client.tasks": (
+            "Applied",
+            "Departure",
+            "Published",
+            "Refusal",
+            "RoundSummary",
+            "Steps",
+            "Tasks",
+            "TaskSummary",
+        ),
+    },
+)

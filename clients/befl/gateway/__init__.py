@@ -12,8 +12,9 @@ Errors: :mod:`befl.gateway.errors`. What is tried again: :mod:`befl.gateway.clie
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from befl import lazy
 
 if TYPE_CHECKING:
     from befl.gateway.checkpoint import Checkpoint as Checkpoint
@@ -50,12 +51,14 @@ if TYPE_CHECKING:
     from befl.gateway.steps import Proposal as Proposal
     from befl.gateway.steps import Status as Status
 
-_HOMES = {
-    **dict.fromkeys(("Checkpoint", "FileCheckpointer", "InMemoryCheckpointer"), "checkpoint"),
-    **dict.fromkeys(("Commit", "Contract", "Deadlines", "Gateway", "Network", "Submitted", "Transaction"), "client"),
-    **dict.fromkeys(("connect", "open_channel"), "connection"),
-    **dict.fromkeys(
-        (
+# on first use: who only waits (befl.gateway.wait) needs no gRPC
+__getattr__, __dir__, __all__ = lazy.names(
+    __name__,
+    {
+        "gateway.checkpoint": ("Checkpoint", "FileCheckpointer", "InMemoryCheckpointer"),
+        "gateway.client": ("Commit", "Contract", "Deadlines", "Gateway", "Network", "Submitted", "Transaction"),
+        "gateway.connection": ("connect", "open_channel"),
+        "gateway.errors": (
             "CommitError",
             "CommitStatusError",
             "EndorseError",
@@ -65,21 +68,10 @@ _HOMES = {
             "GatewayError",
             "SubmitError",
         ),
-        "errors",
-    ),
-    **dict.fromkeys(("BlockEvents", "ChaincodeEvent", "ChaincodeEvents"), "events"),
-    **dict.fromkeys(("Identity", "Signer", "key_signer"), "identity"),
-    **dict.fromkeys(("PeerAddress", "Profile"), "profile"),
-    **dict.fromkeys(("SignedProposal",), "proposal"),
-    **dict.fromkeys(("PendingCommit", "PreparedTransaction", "Proposal", "Status"), "steps"),
-}
-__all__ = [  # noqa: PLE0604  # names come from the table
-    *_HOMES
-]
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: who only waits (:mod:`befl.gateway.wait`) needs no gRPC."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"befl.gateway.{_HOMES[name]}"), name)
+        "gateway.events": ("BlockEvents", "ChaincodeEvent", "ChaincodeEvents"),
+        "gateway.identity": ("Identity", "Signer", "key_signer"),
+        "gateway.profile": ("PeerAddress", "Profile"),
+        "gateway.proposal": ("SignedProposal",),
+        "gateway.steps": ("PendingCommit", "PreparedTransaction", "Proposal", "Status"),
+    },
+)

@@ -99,6 +99,14 @@ class PeerQuestions:
             raise AnsweredError("the peer says that it has no block")
         return int(info.height), bytes(info.currentBlockHash)
 
+    def chain_at_most(self, most: int) -> tuple[int, bytes]:
+        """Return what :meth:`chain` does, or did at height ``most``: to compare with a ledger that is that high.
+
+        A block's hash covers all before it.
+        """
+        height, newest = self.chain()
+        return (height, newest) if height <= most else (most, self.block_hash(most))
+
     def block_hash(self, height: int) -> bytes:
         """Return the hash of the newest block when the ledger had that height, as this peer's next block names it."""
         block = _read(common_pb2.Block, self.ask("qscc", "GetBlockByNumber", self._channel, str(height)))

@@ -6,8 +6,9 @@ institution, in that institution's folder, with that institution's keys (:mod:`b
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from befl import lazy
 
 if TYPE_CHECKING:
     from befl.network.consortium import down as down
@@ -20,15 +21,12 @@ if TYPE_CHECKING:
     from befl.network.topology import make as make
     from befl.network.topology import parse as parse
 
-_HOMES = {
-    **dict.fromkeys(("down", "up"), "befl.network.consortium"),
-    **dict.fromkeys(("InstitutionStatus", "NetworkStatus", "ProcessStatus", "status"), "befl.network.observe"),
-    **dict.fromkeys(("Topology", "make", "parse"), "befl.network.topology"),
-}
-
-
-def __getattr__(name: str) -> Any:
-    """Import on first use: the supervisor is of this package too, and stays small."""
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(_HOMES[name]), name)
+# on first use: the supervisor is of this package too, and stays small
+__getattr__, __dir__, __all__ = lazy.names(
+    __name__,
+    {
+        "network.consortium": ("down", "up"),
+        "network.observe": ("InstitutionStatus", "NetworkStatus", "ProcessStatus", "status"),
+        "network.topology": ("Topology", "make", "parse"),
+    },
+)

@@ -9,7 +9,7 @@ import pytest
 from befl.agent import chains
 from befl.agent.chains import ChainWatch, compare
 from befl.gateway import PeerAddress
-from befl.gateway.ask import AnsweredError
+from befl.gateway.ask import AnsweredError, PeerQuestions
 from befl.gateway.wait import until
 from befl.rules.errors import BeflError
 
@@ -17,7 +17,7 @@ CHAIN = [bytes([number]) * 32 for number in range(9)]
 OTHER = [CHAIN[0], *(bytes([100 + number]) * 32 for number in range(1, 9))]
 
 
-class Peer:
+class Peer(PeerQuestions):
     """A peer with so many blocks of a chain, or one that does not answer."""
 
     def __init__(self, hashes, refuses=None):

@@ -7,13 +7,13 @@ import pytest
 from befl.audit.peers import compare
 from befl.audit.report import Report
 from befl.gateway import PeerAddress
-from befl.gateway.ask import AnsweredError
+from befl.gateway.ask import AnsweredError, PeerQuestions
 from befl.rules.errors import BeflError
 
 HASHES = [bytes([number]) * 32 for number in range(5)]
 
 
-class Peer:
+class Peer(PeerQuestions):
     """A peer with so many blocks of a chain."""
 
     def __init__(self, hashes, refuses=None):

@@ -15,15 +15,6 @@ from befl.operations.metrics import AgentMetrics
 from befl.operations.server import OperationsServer, Tls
 from befl.rules.errors import BeflError
 
-AGENT = 'befl = 1\n[network]\nprofile = "x"\n[identity]\nmsp_dir = "users/agent/msp"\n'
-
-
-@pytest.fixture
-def agent_toml(tmp_path):
-    path = tmp_path / "AGENT.toml"
-    path.write_text(AGENT)
-    return path
-
 
 @pytest.fixture
 def store(agent_toml):
@@ -124,11 +115,12 @@ def test_health_with_tls_is_asked_of_this_very_certificate(status, store, agent_
         (folder / f"{name}.key").write_bytes(pair.key)
     (folder / "operators.crt").write_bytes(another_authority.pem)
     tls = '[metrics]\nlisten = "0.0.0.0:1"\ncertificate = "{}.crt"\nkey = "{}.key"\nclient_ca = "operators.crt"\n'
-    agent_toml.write_text(AGENT + tls.format("server", "server"))
+    configuration = agent_toml.read_text()
+    agent_toml.write_text(configuration + tls.format("server", "server"))
     files = Tls(folder / "server.crt", folder / "server.key", folder / "operators.crt")
     server = serving(tls=files, host="0.0.0.0")  # noqa: S104  # what is tested
     Notes(store, "Org1MSP", server.address).begin()
     assert f"health     {server.address}: OK" in status()
-    agent_toml.write_text(AGENT + tls.format("other", "other"))
+    agent_toml.write_text(configuration + tls.format("other", "other"))
     assert "it does not answer" in status()
     server.stop()

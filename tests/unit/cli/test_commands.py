@@ -394,16 +394,6 @@ def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatc
     assert (tmp_path / f"model-{finished}" / "manifest.json").is_file()
 
 
-AGENT = 'befl = 1\n[network]\nprofile = "x"\n[identity]\nmsp_dir = "users/agent/msp"\n'
-
-
-@pytest.fixture
-def agent_toml(tmp_path):
-    path = tmp_path / "AGENT.toml"
-    path.write_text(AGENT)
-    return path
-
-
 @pytest.fixture
 def forest(tmp_path):
     """A user's own app, in a folder."""
