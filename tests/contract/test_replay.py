@@ -14,7 +14,7 @@ from befl.audit.checks import CHECKS
 from befl.audit.execution import _as_recorded
 from befl.audit.report import Report
 from befl.audit.state import kv_read
-from befl.ledger import RangeRead, Version, create_composite_key, make_creator
+from befl.ledger import RangeRead, Version, create_composite_key, make_creator, split_composite_key
 from befl.rules import artefact, codec
 from befl.rules.aggregation import RULES
 from befl.rules.aggregation.fedavg import FedAvg
@@ -313,11 +313,53 @@ def test_state_that_no_contract_can_read():
     lineage, report = traced(made)
     assert {finding.check for finding in report.findings} == {"write_set", "accepted"}
     assert any("breaks on the state as it stood: TypeError" in finding.message for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"layout": 7},
+        {"spec": 7},
+        {"spec": {}},
+        {"rules": 7},
+        {"id": 1},
+        {"round": "x"},
+        {"round": 10**12},
+        {"length": 10**12},
+        {"length": -1},
+    ],
+    ids=str,
+)
+def test_a_task_record_that_cannot_be(fields):
+    """The last record of the task is false: nothing runs on it, and only who follows the models meets it."""
     made = played()
-    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "task", layout=7))
+    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "task", **fields))
     lineage, report = traced(made)
-    assert lineage.state == "finished"
+    assert (lineage.task, lineage.state) == (made.task, "finished")
     assert {finding.check for finding in report.findings} == {"write_set", "lineage"}
+
+
+@pytest.mark.parametrize("content", [b"[]", b"7", b"{", b"\xff", b"null", b"", b"[" * 3_000], ids=lambda each: str(each[:9]))
+def test_a_task_record_that_is_none(content):
+    def edit(public):
+        for each in public.writes:
+            if split_composite_key(each.key)[0] == "task":
+                each.value = content
+
+    made = played()
+    changed(made.blocks, "TaskContract:Finish", lambda one: edited(one, edit))
+    lineage, report = traced(made)
+    assert (lineage.task, lineage.name, lineage.state, lineage.initial) == (made.task, "", "", "")
+    assert {finding.check for finding in report.findings} == {"write_set", "lineage"}
+
+
+@pytest.mark.parametrize("fields", [{"state": 7}, {"model": None}], ids=str)
+def test_a_word_of_the_task_that_is_none(fields):
+    made = played()
+    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "task", **fields))
+    lineage, report = traced(made)
+    assert "" in (lineage.state, lineage.initial)
+    assert "write_set" in {finding.check for finding in report.findings}
 
 
 # --- the task's models ---------------------------------------------------------------------------------------------
