@@ -310,7 +310,7 @@ def test_state_that_no_contract_can_read():
     """A false record may break whatever reads it: each such transaction is a finding, and nothing raises."""
     made = played()
     changed(made.blocks, "TaskContract:Open", lambda one: record_changed(one, "round", roster=7))
-    lineage, report = traced(made)
+    _, report = traced(made)
     assert {finding.check for finding in report.findings} == {"write_set", "accepted"}
     assert any("breaks on the state as it stood: TypeError" in finding.message for finding in report.findings)
 
@@ -339,7 +339,9 @@ def test_a_task_record_that_cannot_be(fields):
     assert {finding.check for finding in report.findings} == {"write_set", "lineage"}
 
 
-@pytest.mark.parametrize("content", [b"[]", b"7", b"{", b"\xff", b"null", b"", b"[" * 3_000], ids=lambda each: str(each[:9]))
+@pytest.mark.parametrize(
+    "content", [b"[]", b"7", b"{", b"\xff", b"null", b"", b"[" * 3_000], ids=lambda each: str(each[:9])
+)
 def test_a_task_record_that_is_none(content):
     def edit(public):
         for each in public.writes:

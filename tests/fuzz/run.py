@@ -15,8 +15,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-HERE = Path(__file__).parent
-BUILD = Path(os.environ.get("FUZZ_FOLDER") or HERE.parents[1] / "build" / "fuzz")
+ROOT = Path(__file__).parents[2]
+BUILD = Path(os.environ.get("FUZZ_FOLDER") or ROOT / "build" / "fuzz")
 SECONDS = int(os.environ.get("FUZZ_SECONDS", "30"))
 HANG_S, MEMORY_MB = 10, 512
 INSTRUMENTED = ["befl", "json", "tomllib", "csv", "zipfile", "gzip", "safetensors"]
@@ -26,9 +26,8 @@ def fuzz(name: str) -> None:
     """Fuzz one target until its time is over; libFuzzer ends the process."""
     import atheris
 
-    sys.path.insert(0, str(HERE))
     with atheris.instrument_imports(include=INSTRUMENTED):
-        targets = importlib.import_module("targets")
+        targets = importlib.import_module("tests.fuzz.targets")
     target = targets.TARGETS[name]
     folder = BUILD / name
     folder.mkdir(parents=True, exist_ok=True)
@@ -49,8 +48,7 @@ def fuzz(name: str) -> None:
 
 def main(names: list[str]) -> int:
     """Run the targets one after another and print what each did; return the exit status."""
-    sys.path.insert(0, str(HERE))
-    names = names or list(importlib.import_module("targets").TARGETS)
+    names = names or list(importlib.import_module("tests.fuzz.targets").TARGETS)
     print(
         f"{'target':22} {'inputs':>9} {'a second':>9} {'MB':>6}  ({SECONDS} s each; at most {MEMORY_MB} MB, {HANG_S} s)"
     )
@@ -79,6 +77,7 @@ def main(names: list[str]) -> int:
 
 
 if __name__ == "__main__":
+    sys.path.insert(0, str(ROOT))
     if sys.argv[1:2] == ["--one"]:
         fuzz(sys.argv[2])
     else:

@@ -15,7 +15,7 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -39,6 +39,7 @@ from fabric_protos.peer import (
     proposal_response_pb2,
     transaction_pb2,
 )
+from tests.fuzz import ledgers
 
 from befl.agent import config as agent_config
 from befl.audit import block as blocks
@@ -462,17 +463,10 @@ def _step(kind: Any) -> Callable[[bytes], object]:
     return decode
 
 
-def _pieces(content: bytes) -> Iterator[bytes]:
-    while content:
-        length = int.from_bytes(content[:3], "big")
-        yield content[3 : 3 + length]
-        content = content[3 + length :]
-
-
 def _judged(content: bytes) -> object:
     """Audit a ledger whose blocks stand each behind its length."""
     report = Report()
-    verified = list(verify(map(blocks.read, _pieces(content)), report))
+    verified = list(verify(map(blocks.read, ledgers.pieces(content)), report))
     return verified, report.verdict
 
 
@@ -542,9 +536,9 @@ TARGETS: Final[dict[str, Target]] = {
     "identity": Target(_MSP.identity, [CERTIFICATE, AUTHORITY], refusals=(InvalidIdentityError,)),
     "msp": Target(Msp, [msp()], refusals=(ValueError,)),
     "block": Target(_listed, [block()]),
-    "audit": Target(
-        _judged, [b"".join(len(each).to_bytes(3, "big") + each for each in (genesis(), block(1), block(2)))]
-    ),
+    "audit": Target(_judged, [ledgers.joined(genesis(), block(1), block(2))]),
+    "audit_parts": Target(ledgers.audited, ledgers.audited_seeds()),
+    "replayed_parts": Target(ledgers.replayed, ledgers.replayed_seeds()),
     "ledger_file": Target(from_file("ledger", _ledger), [recorded(), recorded(block(), block())]),
     "configuration": Target(
         lambda content: configuration.first("befl", content),

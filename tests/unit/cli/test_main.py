@@ -133,7 +133,9 @@ def test_an_interruption_is_130(monkeypatch, capsys, error):
     assert capsys.readouterr().err.strip() == "interrupted"
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), RecursionError("r")])
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), RecursionError("r")]
+)
 def test_a_mistake_of_befl_is_two_and_has_a_code(monkeypatch, capsys, error):
     """1 would be a refusal, and for `befl audit replay` the verdict FAIL."""
     monkeypatch.delenv("BEFL_TRACEBACK", raising=False)
