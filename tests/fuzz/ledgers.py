@@ -46,7 +46,7 @@ def joined(*parts: bytes) -> bytes:
     return b"".join(len(each).to_bytes(3, "big") + each for each in parts)
 
 
-# --- a channel: what peers judge ---------------------------------------------------------------------------------------
+# --- a channel: what peers judge ------------------------------------------------------------------------------------
 
 
 @functools.cache
@@ -59,7 +59,7 @@ def audited(content: bytes) -> object:
     """Audit a channel with some more blocks made of parts: verify, run, follow, list.
 
     The parts: whether and how (a byte each: chaincode, endorsers, which flag), the definition's two values, a key's own
-    policy, then of two transactions each read-write set, private data, event, proposal and time; last a peer's commit hash.
+    policy, then of two transactions each read-write set, private data, event, proposal and time; last a commit hash.
     """
     base, blocks = _channel()
     channel = copy.copy(base)
@@ -203,7 +203,7 @@ def audited_seeds() -> list[bytes]:
     ]
 
 
-# --- a task: what contracts wrote --------------------------------------------------------------------------------------
+# --- a task: what contracts wrote -----------------------------------------------------------------------------------
 
 _PLACES: Final = ("write", "private", "args", "result", "event", "reads", "creator", "function")
 
