@@ -476,12 +476,12 @@ def without_values(one):
     return replace(one, private={})
 
 
-def purged(made, *names):
-    """Add a transaction that purges an update, as one of befl's may do some day."""
-    key = create_composite_key("update", names)
+def purged(made, *names, kind="update"):
+    """Add a transaction that purges an update or a model, as one of befl's may do some day."""
+    key = create_composite_key(kind, names)
     purge = kv_rwset_pb2.KVWriteHash(key_hash=hashlib.sha256(key.encode()).digest(), is_delete=True, is_purge=True)
     hashed = kv_rwset_pb2.HashedRWSet(hashed_writes=[purge]).SerializeToString()
-    collection = rwset_pb2.CollectionHashedReadWriteSet(collection_name="updates", hashed_rwset=hashed)
+    collection = rwset_pb2.CollectionHashedReadWriteSet(collection_name=f"{kind}s", hashed_rwset=hashed)
     space = rwset_pb2.NsReadWriteSet(namespace="befl", collection_hashed_rwset=[collection])
     [last] = made.blocks[made.ledger.height]
     number = made.ledger.height + 1
@@ -506,6 +506,20 @@ def test_purged_updates_name_the_transaction_that_purged_them():
     assert [step.recomputed for step in lineage.steps] == [False, False]
     assert sum(what.startswith("RoundContract:Close") for what in said) == 1
     assert said[f"the models of task {made.task} from round 1 on"].endswith(gone)
+
+
+def test_only_the_chain_of_models_shows_a_false_card_of_a_purged_model():
+    """Finish cannot be run any more, and nobody has kept anything back; `model` alone finds it."""
+    made = played()
+    files = made.record("model", made.task)["files"] | {"card.md": "0" * 64}
+    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "model", files=files))
+    changed(made.blocks, "TaskContract:Finish", without_values)
+    purged(made, made.task, "000002", kind="model")
+    _, report = traced(made, Report(frozenset({"accepted"})))  # no contract purges yet, as above
+    [finding] = report.findings
+    assert finding.check == "model"
+    assert "card.md" in finding.message
+    assert traced(made, Report(frozenset({"accepted", "model"})))[1].findings == []
 
 
 @pytest.mark.parametrize("purge", [False, True])
