@@ -22,12 +22,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
 
+import grpc
 import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fabric_protos.common import common_pb2, configtx_pb2
+from fabric_protos.common import common_pb2, configtx_pb2, ledger_pb2
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
@@ -39,6 +40,9 @@ from fabric_protos.peer import (
     proposal_response_pb2,
     transaction_pb2,
 )
+from fabric_protos.peer import configuration_pb2 as peer_configuration_pb2
+from fabric_protos.peer.lifecycle import lifecycle_pb2
+from google.protobuf import any_pb2
 from tests.fuzz import ledgers
 
 from befl.agent import config as agent_config
@@ -51,6 +55,8 @@ from befl.client.models import verify_folder
 from befl.contracts.context import Context
 from befl.contracts.stub import Creator
 from befl.gateway import FileCheckpointer, Profile
+from befl.gateway.ask import AnsweredError, PeerQuestions
+from befl.gateway.errors import EndorseError, from_rpc
 from befl.gateway.identity import check_pair, key_signer
 from befl.gateway.steps import PendingCommit, PreparedTransaction, Proposal
 from befl.network import channel, csr, definition, topology
@@ -495,6 +501,47 @@ def _pending() -> bytes:
     return bytes(gateway_pb2.SignedCommitStatusRequest(request=request.SerializeToString()).SerializeToString())
 
 
+def _rpc_error(content: bytes) -> object:
+    """Read an error of the gateway service with these details."""
+    error: Any = SimpleNamespace(
+        code=lambda: grpc.StatusCode.ABORTED,
+        details=lambda: "failed to endorse",
+        trailing_metadata=lambda: [("other", "x"), ("grpc-status-details-bin", content)],
+    )
+    return str(from_rpc(EndorseError, error, "ab" * 32))
+
+
+def rpc_status(detail: bytes) -> bytes:
+    packed = any_pb2.Any(type_url="type.googleapis.com/gateway.ErrorDetail", value=detail)
+    return b"\x1a" + bytes((len(packed.SerializeToString()),)) + packed.SerializeToString()
+
+
+def _answered(content: bytes) -> object:
+    """Read what a peer answers to one of the questions; the first byte says which."""
+    peer: Any = SimpleNamespace(ask=lambda *_: content[1:], _channel="befl")
+    ask = (
+        PeerQuestions.chain,
+        PeerQuestions.members,
+        lambda peer: PeerQuestions.block_hash(peer, 1),
+        lambda peer: PeerQuestions.definition(peer, "befl"),
+    )
+    return ask[content[0] % 4 if content else 0](peer)
+
+
+def config_block() -> bytes:
+    """Return block 0 with anchor peers in it, as a peer answers."""
+    payload = common_pb2.Payload.FromString(config_payload())
+    config = configtx_pb2.ConfigEnvelope.FromString(payload.data)
+    anchors = peer_configuration_pb2.AnchorPeers(
+        anchor_peers=[peer_configuration_pb2.AnchorPeer(host="alpha.example", port=7051)]
+    )
+    member = config.config.channel_group.groups["Application"].groups["AlphaMSP"]
+    member.values["AnchorPeers"].value = anchors.SerializeToString()
+    payload.data = config.SerializeToString()
+    made = common_pb2.Envelope(payload=payload.SerializeToString()).SerializeToString()
+    return bytes(common_pb2.Block(data=common_pb2.BlockData(data=[made])).SerializeToString())
+
+
 _MSP = Msp(msp())
 PROFILE = {
     "client": {"organization": "org1"},
@@ -570,4 +617,23 @@ TARGETS: Final[dict[str, Target]] = {
     "proposal": Target(_step(Proposal), [_proposal()]),
     "prepared": Target(_step(PreparedTransaction), [_prepared()]),
     "pending": Target(_step(PendingCommit), [_pending()]),
+    "error_details": Target(
+        _rpc_error,
+        [
+            rpc_status(gateway_pb2.ErrorDetail(address="a:1", msp_id="A", message="no").SerializeToString()),
+            rpc_status(b"\xff\xff"),
+            b"\xff\xff\xff",
+        ],
+    ),
+    "peer_answers": Target(
+        _answered,
+        [
+            b"\0" + ledger_pb2.BlockchainInfo(height=7, currentBlockHash=bytes(32)).SerializeToString(),
+            b"\1" + config_block(),
+            b"\1",
+            b"\2" + common_pb2.Block(header=common_pb2.BlockHeader(previous_hash=bytes(32))).SerializeToString(),
+            b"\3" + lifecycle_pb2.QueryChaincodeDefinitionResult(sequence=1, version="0.1.0").SerializeToString(),
+        ],
+        refusals=(AnsweredError,),
+    ),
 }
