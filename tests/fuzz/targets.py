@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest import mock
 
 import grpc
 import numpy as np
@@ -103,6 +104,8 @@ class Target:
 
 LONGEST: Final = 64 * 1024
 """The longest input, in bytes: limits of size have tests of their own."""
+MOST_BYTES: Final = 4 * 2**20
+"""What a decoder may unpack that has a limit of its own for it, instead of the megabytes or gigabytes of befl."""
 
 # --- things to decode -------------------------------------------------------------------------------------------------
 
@@ -476,8 +479,42 @@ def _judged(content: bytes) -> object:
     return verified, report.verdict
 
 
+def limited(module: Any, decode: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """Make a decoder that takes no more than a small part of what befl lets pass: what it holds grows with that."""
+
+    def decode_bytes(content: bytes) -> object:
+        with mock.patch.object(module, "MOST_BYTES", MOST_BYTES):
+            return decode(content)
+
+    return decode_bytes
+
+
 def _ledger(path: Path) -> object:
     return sum(len(each.transactions) for each in source.from_files([path]))
+
+
+def ledger_bombs() -> list[bytes]:
+    """Return ledgers that are much larger unpacked than they are: beyond the limit, and as much as it allows."""
+    filled = common_pb2.Payload(header=common_pb2.Header(), data=bytes(MOST_BYTES - 100)).SerializeToString()
+    large, many = (
+        events_pb2.BlockAndPrivateData(
+            block=common_pb2.Block(
+                header=common_pb2.BlockHeader(number=1), data=common_pb2.BlockData(data=transactions)
+            )
+        ).SerializeToString()
+        for transactions in (
+            [common_pb2.Envelope(payload=filled).SerializeToString()],
+            [b""] * (blocks.MOST_TRANSACTIONS + 1),
+        )
+    )
+    return [recorded(bytes(60 * 2**20)), recorded(bytes(MOST_BYTES)), recorded(large), recorded(many)]
+
+
+def array_bomb() -> bytes:
+    """Return a file of arrays of sixty megabytes, all zeros."""
+    made = io.BytesIO()
+    np.savez_compressed(made, x=np.zeros((4_000_000, 2, 2), np.float32), y=np.zeros(4_000_000, np.int8))
+    return made.getvalue()
 
 
 def _proposal() -> bytes:
@@ -586,7 +623,9 @@ TARGETS: Final[dict[str, Target]] = {
     "audit": Target(_judged, [ledgers.joined(genesis(), block(1), block(2))]),
     "audit_parts": Target(ledgers.audited, ledgers.audited_seeds()),
     "replayed_parts": Target(ledgers.replayed, ledgers.replayed_seeds()),
-    "ledger_file": Target(from_file("ledger", _ledger), [recorded(), recorded(block(), block())]),
+    "ledger_file": Target(
+        limited(source, from_file("ledger", _ledger)), [recorded(), recorded(block(), block()), *ledger_bombs()]
+    ),
     "configuration": Target(
         lambda content: configuration.first("befl", content),
         [config_payload()],
@@ -603,7 +642,8 @@ TARGETS: Final[dict[str, Target]] = {
     "agent_toml": Target(from_file("AGENT.toml", agent_config.load), [AGENT]),
     "rows": Target(from_file("rows.csv", lambda path: data.load(path, DATA)), [ROWS]),
     "arrays_npz": Target(
-        lambda content: arrays.read(content, Path("x.npz"), IMAGES, labelled=True), [array_file("npz")]
+        limited(arrays, lambda content: arrays.read(content, Path("x.npz"), IMAGES, labelled=True)),
+        [array_file("npz"), array_bomb()],
     ),
     "arrays_safetensors": Target(
         lambda content: arrays.read(content, Path("x.safetensors"), IMAGES, labelled=True),

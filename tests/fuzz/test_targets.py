@@ -11,7 +11,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from .targets import LONGEST, TARGETS, hostile_archives
+from .targets import LONGEST, TARGETS, array_bomb, hostile_archives, ledger_bombs
 
 TOKENS = [
     b"",
@@ -84,6 +84,18 @@ def test_a_hostile_archive_is_none(number):
     archive = hostile_archives()[number]
     assert not TARGETS["app_archive"].accepts(archive)
     assert not TARGETS["app_file"].accepts(archive)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_bomb_is_no_ledger(number):
+    bomb = ledger_bombs()[number]
+    assert len(bomb) <= LONGEST, "the fuzzer begins with it"
+    assert TARGETS["ledger_file"].accepts(bomb) == (number == 2)  # one transaction as large as may be
+
+
+def test_a_bomb_is_no_file_of_arrays():
+    assert len(array_bomb()) > 2**14
+    assert not TARGETS["arrays_npz"].accepts(array_bomb())
 
 
 #: Every module that decodes binary forms: by which targets its decoders are fuzzed, or why they need none.
