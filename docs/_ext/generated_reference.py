@@ -133,7 +133,9 @@ def checks() -> Iterator[str]:
     yield "# Checks of the audit"
     yield (
         "What `befl audit replay` looks at. Each check is needed: with any of them switched off, some forged ledger of "
-        "the tests passes."
+        "the tests passes. Of `model` that is so once the final model's value has been purged, which no contract does "
+        "yet; until then a false registration is found as well by `write_set`, or by `complete` where the value is "
+        "kept back."
     )
     rows = [f"| `{name}` | {cell(what)} |" for name, what in CHECKS.items()]
     yield "\n".join(["| check | what it makes sure of |", "|---|---|", *rows])

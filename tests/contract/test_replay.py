@@ -14,7 +14,7 @@ from befl.audit.checks import CHECKS
 from befl.audit.execution import _as_recorded
 from befl.audit.report import Report
 from befl.audit.state import kv_read
-from befl.ledger import RangeRead, Version, create_composite_key, make_creator
+from befl.ledger import RangeRead, Version, create_composite_key, make_creator, split_composite_key
 from befl.rules import artefact, codec
 from befl.rules.aggregation import RULES
 from befl.rules.aggregation.fedavg import FedAvg
@@ -310,14 +310,58 @@ def test_state_that_no_contract_can_read():
     """A false record may break whatever reads it: each such transaction is a finding, and nothing raises."""
     made = played()
     changed(made.blocks, "TaskContract:Open", lambda one: record_changed(one, "round", roster=7))
-    lineage, report = traced(made)
+    _, report = traced(made)
     assert {finding.check for finding in report.findings} == {"write_set", "accepted"}
     assert any("breaks on the state as it stood: TypeError" in finding.message for finding in report.findings)
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"layout": 7},
+        {"spec": 7},
+        {"spec": {}},
+        {"rules": 7},
+        {"id": 1},
+        {"round": "x"},
+        {"round": 10**12},
+        {"length": 10**12},
+        {"length": -1},
+    ],
+    ids=str,
+)
+def test_a_task_record_that_cannot_be(fields):
+    """The last record of the task is false: nothing runs on it, and only who follows the models meets it."""
     made = played()
-    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "task", layout=7))
+    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "task", **fields))
     lineage, report = traced(made)
-    assert lineage.state == "finished"
+    assert (lineage.task, lineage.state) == (made.task, "finished")
     assert {finding.check for finding in report.findings} == {"write_set", "lineage"}
+
+
+@pytest.mark.parametrize(
+    "content", [b"[]", b"7", b"{", b"\xff", b"null", b"", b"[" * 3_000], ids=lambda each: str(each[:9])
+)
+def test_a_task_record_that_is_none(content):
+    def edit(public):
+        for each in public.writes:
+            if split_composite_key(each.key)[0] == "task":
+                each.value = content
+
+    made = played()
+    changed(made.blocks, "TaskContract:Finish", lambda one: edited(one, edit))
+    lineage, report = traced(made)
+    assert (lineage.task, lineage.name, lineage.state, lineage.initial) == (made.task, "", "", "")
+    assert {finding.check for finding in report.findings} == {"write_set", "lineage"}
+
+
+@pytest.mark.parametrize("fields", [{"state": 7}, {"model": None}], ids=str)
+def test_a_word_of_the_task_that_is_none(fields):
+    made = played()
+    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "task", **fields))
+    lineage, report = traced(made)
+    assert "" in (lineage.state, lineage.initial)
+    assert "write_set" in {finding.check for finding in report.findings}
 
 
 # --- the task's models ---------------------------------------------------------------------------------------------
@@ -432,12 +476,12 @@ def without_values(one):
     return replace(one, private={})
 
 
-def purged(made, *names):
-    """Add a transaction that purges an update, as one of befl's may do some day."""
-    key = create_composite_key("update", names)
+def purged(made, *names, kind="update"):
+    """Add a transaction that purges an update or a model, as one of befl's may do some day."""
+    key = create_composite_key(kind, names)
     purge = kv_rwset_pb2.KVWriteHash(key_hash=hashlib.sha256(key.encode()).digest(), is_delete=True, is_purge=True)
     hashed = kv_rwset_pb2.HashedRWSet(hashed_writes=[purge]).SerializeToString()
-    collection = rwset_pb2.CollectionHashedReadWriteSet(collection_name="updates", hashed_rwset=hashed)
+    collection = rwset_pb2.CollectionHashedReadWriteSet(collection_name=f"{kind}s", hashed_rwset=hashed)
     space = rwset_pb2.NsReadWriteSet(namespace="befl", collection_hashed_rwset=[collection])
     [last] = made.blocks[made.ledger.height]
     number = made.ledger.height + 1
@@ -462,6 +506,20 @@ def test_purged_updates_name_the_transaction_that_purged_them():
     assert [step.recomputed for step in lineage.steps] == [False, False]
     assert sum(what.startswith("RoundContract:Close") for what in said) == 1
     assert said[f"the models of task {made.task} from round 1 on"].endswith(gone)
+
+
+def test_only_the_chain_of_models_shows_a_false_card_of_a_purged_model():
+    """Finish cannot be run any more, and nobody has kept anything back; `model` alone finds it."""
+    made = played()
+    files = made.record("model", made.task)["files"] | {"card.md": "0" * 64}
+    changed(made.blocks, "TaskContract:Finish", lambda one: record_changed(one, "model", files=files))
+    changed(made.blocks, "TaskContract:Finish", without_values)
+    purged(made, made.task, "000002", kind="model")
+    _, report = traced(made, Report(frozenset({"accepted"})))  # no contract purges yet, as above
+    [finding] = report.findings
+    assert finding.check == "model"
+    assert "card.md" in finding.message
+    assert traced(made, Report(frozenset({"accepted", "model"})))[1].findings == []
 
 
 @pytest.mark.parametrize("purge", [False, True])

@@ -15,19 +15,21 @@ import json
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, Final
+from unittest import mock
 
+import grpc
 import numpy as np
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
-from fabric_protos.common import common_pb2, configtx_pb2
+from fabric_protos.common import common_pb2, configtx_pb2, ledger_pb2
 from fabric_protos.gateway import gateway_pb2
 from fabric_protos.ledger.rwset import rwset_pb2
 from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
@@ -39,6 +41,10 @@ from fabric_protos.peer import (
     proposal_response_pb2,
     transaction_pb2,
 )
+from fabric_protos.peer import configuration_pb2 as peer_configuration_pb2
+from fabric_protos.peer.lifecycle import lifecycle_pb2
+from google.protobuf import any_pb2
+from tests.fuzz import ledgers
 
 from befl.agent import config as agent_config
 from befl.audit import block as blocks
@@ -50,6 +56,8 @@ from befl.client.models import verify_folder
 from befl.contracts.context import Context
 from befl.contracts.stub import Creator
 from befl.gateway import FileCheckpointer, Profile
+from befl.gateway.ask import AnsweredError, PeerQuestions
+from befl.gateway.errors import EndorseError, from_rpc
 from befl.gateway.identity import check_pair, key_signer
 from befl.gateway.steps import PendingCommit, PreparedTransaction, Proposal
 from befl.network import channel, csr, definition, topology
@@ -96,6 +104,8 @@ class Target:
 
 LONGEST: Final = 64 * 1024
 """The longest input, in bytes: limits of size have tests of their own."""
+MOST_BYTES: Final = 4 * 2**20
+"""What a decoder may unpack that has a limit of its own for it, instead of the megabytes or gigabytes of befl."""
 
 # --- things to decode -------------------------------------------------------------------------------------------------
 
@@ -462,22 +472,49 @@ def _step(kind: Any) -> Callable[[bytes], object]:
     return decode
 
 
-def _pieces(content: bytes) -> Iterator[bytes]:
-    while content:
-        length = int.from_bytes(content[:3], "big")
-        yield content[3 : 3 + length]
-        content = content[3 + length :]
-
-
 def _judged(content: bytes) -> object:
     """Audit a ledger whose blocks stand each behind its length."""
     report = Report()
-    verified = list(verify(map(blocks.read, _pieces(content)), report))
+    verified = list(verify(map(blocks.read, ledgers.pieces(content)), report))
     return verified, report.verdict
+
+
+def limited(module: Any, decode: Callable[[bytes], object]) -> Callable[[bytes], object]:
+    """Make a decoder that takes no more than a small part of what befl lets pass: what it holds grows with that."""
+
+    def decode_bytes(content: bytes) -> object:
+        with mock.patch.object(module, "MOST_BYTES", MOST_BYTES):
+            return decode(content)
+
+    return decode_bytes
 
 
 def _ledger(path: Path) -> object:
     return sum(len(each.transactions) for each in source.from_files([path]))
+
+
+def ledger_bombs() -> list[bytes]:
+    """Return ledgers that are much larger unpacked than they are: beyond the limit, and as much as it allows."""
+    filled = common_pb2.Payload(header=common_pb2.Header(), data=bytes(MOST_BYTES - 100)).SerializeToString()
+    large, many = (
+        events_pb2.BlockAndPrivateData(
+            block=common_pb2.Block(
+                header=common_pb2.BlockHeader(number=1), data=common_pb2.BlockData(data=transactions)
+            )
+        ).SerializeToString()
+        for transactions in (
+            [common_pb2.Envelope(payload=filled).SerializeToString()],
+            [b""] * (blocks.MOST_TRANSACTIONS + 1),
+        )
+    )
+    return [recorded(bytes(60 * 2**20)), recorded(bytes(MOST_BYTES)), recorded(large), recorded(many)]
+
+
+def array_bomb() -> bytes:
+    """Return a file of arrays of sixty megabytes, all zeros."""
+    made = io.BytesIO()
+    np.savez_compressed(made, x=np.zeros((4_000_000, 2, 2), np.float32), y=np.zeros(4_000_000, np.int8))
+    return made.getvalue()
 
 
 def _proposal() -> bytes:
@@ -499,6 +536,47 @@ def _prepared() -> bytes:
 def _pending() -> bytes:
     request = gateway_pb2.CommitStatusRequest(transaction_id="ab" * 32, channel_id="befl", identity=IDENTITY)
     return bytes(gateway_pb2.SignedCommitStatusRequest(request=request.SerializeToString()).SerializeToString())
+
+
+def _rpc_error(content: bytes) -> object:
+    """Read an error of the gateway service with these details."""
+    error: Any = SimpleNamespace(
+        code=lambda: grpc.StatusCode.ABORTED,
+        details=lambda: "failed to endorse",
+        trailing_metadata=lambda: [("other", "x"), ("grpc-status-details-bin", content)],
+    )
+    return str(from_rpc(EndorseError, error, "ab" * 32))
+
+
+def rpc_status(detail: bytes) -> bytes:
+    packed = any_pb2.Any(type_url="type.googleapis.com/gateway.ErrorDetail", value=detail)
+    return b"\x1a" + bytes((len(packed.SerializeToString()),)) + packed.SerializeToString()
+
+
+def _answered(content: bytes) -> object:
+    """Read what a peer answers to one of the questions; the first byte says which."""
+    peer: Any = SimpleNamespace(ask=lambda *_: content[1:], _channel="befl")
+    ask = (
+        PeerQuestions.chain,
+        PeerQuestions.members,
+        lambda peer: PeerQuestions.block_hash(peer, 1),
+        lambda peer: PeerQuestions.definition(peer, "befl"),
+    )
+    return ask[content[0] % 4 if content else 0](peer)
+
+
+def config_block() -> bytes:
+    """Return block 0 with anchor peers in it, as a peer answers."""
+    payload = common_pb2.Payload.FromString(config_payload())
+    config = configtx_pb2.ConfigEnvelope.FromString(payload.data)
+    anchors = peer_configuration_pb2.AnchorPeers(
+        anchor_peers=[peer_configuration_pb2.AnchorPeer(host="alpha.example", port=7051)]
+    )
+    member = config.config.channel_group.groups["Application"].groups["AlphaMSP"]
+    member.values["AnchorPeers"].value = anchors.SerializeToString()
+    payload.data = config.SerializeToString()
+    made = common_pb2.Envelope(payload=payload.SerializeToString()).SerializeToString()
+    return bytes(common_pb2.Block(data=common_pb2.BlockData(data=[made])).SerializeToString())
 
 
 _MSP = Msp(msp())
@@ -542,10 +620,12 @@ TARGETS: Final[dict[str, Target]] = {
     "identity": Target(_MSP.identity, [CERTIFICATE, AUTHORITY], refusals=(InvalidIdentityError,)),
     "msp": Target(Msp, [msp()], refusals=(ValueError,)),
     "block": Target(_listed, [block()]),
-    "audit": Target(
-        _judged, [b"".join(len(each).to_bytes(3, "big") + each for each in (genesis(), block(1), block(2)))]
+    "audit": Target(_judged, [ledgers.joined(genesis(), block(1), block(2))]),
+    "audit_parts": Target(ledgers.audited, ledgers.audited_seeds()),
+    "replayed_parts": Target(ledgers.replayed, ledgers.replayed_seeds()),
+    "ledger_file": Target(
+        limited(source, from_file("ledger", _ledger)), [recorded(), recorded(block(), block()), *ledger_bombs()]
     ),
-    "ledger_file": Target(from_file("ledger", _ledger), [recorded(), recorded(block(), block())]),
     "configuration": Target(
         lambda content: configuration.first("befl", content),
         [config_payload()],
@@ -562,7 +642,8 @@ TARGETS: Final[dict[str, Target]] = {
     "agent_toml": Target(from_file("AGENT.toml", agent_config.load), [AGENT]),
     "rows": Target(from_file("rows.csv", lambda path: data.load(path, DATA)), [ROWS]),
     "arrays_npz": Target(
-        lambda content: arrays.read(content, Path("x.npz"), IMAGES, labelled=True), [array_file("npz")]
+        limited(arrays, lambda content: arrays.read(content, Path("x.npz"), IMAGES, labelled=True)),
+        [array_file("npz"), array_bomb()],
     ),
     "arrays_safetensors": Target(
         lambda content: arrays.read(content, Path("x.safetensors"), IMAGES, labelled=True),
@@ -576,4 +657,23 @@ TARGETS: Final[dict[str, Target]] = {
     "proposal": Target(_step(Proposal), [_proposal()]),
     "prepared": Target(_step(PreparedTransaction), [_prepared()]),
     "pending": Target(_step(PendingCommit), [_pending()]),
+    "error_details": Target(
+        _rpc_error,
+        [
+            rpc_status(gateway_pb2.ErrorDetail(address="a:1", msp_id="A", message="no").SerializeToString()),
+            rpc_status(b"\xff\xff"),
+            b"\xff\xff\xff",
+        ],
+    ),
+    "peer_answers": Target(
+        _answered,
+        [
+            b"\0" + ledger_pb2.BlockchainInfo(height=7, currentBlockHash=bytes(32)).SerializeToString(),
+            b"\1" + config_block(),
+            b"\1",
+            b"\2" + common_pb2.Block(header=common_pb2.BlockHeader(previous_hash=bytes(32))).SerializeToString(),
+            b"\3" + lifecycle_pb2.QueryChaincodeDefinitionResult(sequence=1, version="0.1.0").SerializeToString(),
+        ],
+        refusals=(AnsweredError,),
+    ),
 }

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import time
 import tracemalloc
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
-from .targets import LONGEST, TARGETS, hostile_archives
+from .targets import LONGEST, TARGETS, array_bomb, hostile_archives, ledger_bombs
 
 TOKENS = [
     b"",
@@ -82,6 +84,63 @@ def test_a_hostile_archive_is_none(number):
     archive = hostile_archives()[number]
     assert not TARGETS["app_archive"].accepts(archive)
     assert not TARGETS["app_file"].accepts(archive)
+
+
+@pytest.mark.parametrize("number", range(4))
+def test_a_bomb_is_no_ledger(number):
+    bomb = ledger_bombs()[number]
+    assert len(bomb) <= LONGEST, "the fuzzer begins with it"
+    assert TARGETS["ledger_file"].accepts(bomb) == (number == 2)  # one transaction as large as may be
+
+
+def test_a_bomb_is_no_file_of_arrays():
+    assert len(array_bomb()) > 2**14
+    assert not TARGETS["arrays_npz"].accepts(array_bomb())
+
+
+#: Every module that decodes binary forms: by which targets its decoders are fuzzed, or why they need none.
+DECODERS = {
+    "chaincode/befl/shim/stub.py": "its own peer's answers and proposals, which that peer has decoded and checked",
+    "clients/befl/audit/block.py": ("block", "audit_parts"),
+    "clients/befl/audit/chain.py": ("audit", "audit_parts"),
+    "clients/befl/audit/configuration.py": ("configuration", "audit"),
+    "clients/befl/audit/definition.py": ("audit_parts",),
+    "clients/befl/audit/execution.py": ("audit_parts", "replayed_parts"),
+    "clients/befl/audit/msp.py": ("msp", "identity"),
+    "clients/befl/audit/private.py": ("audit_parts",),
+    "clients/befl/audit/query.py": ("block", "audit_parts"),
+    "clients/befl/audit/source.py": ("ledger_file",),
+    "clients/befl/audit/state.py": ("audit_parts",),
+    "clients/befl/audit/validation.py": ("audit_parts",),
+    "clients/befl/gateway/ask.py": ("peer_answers",),
+    "clients/befl/gateway/client.py": "its own peer's answer, over TLS: the institution trusts that one",
+    "clients/befl/gateway/errors.py": ("error_details",),
+    "clients/befl/gateway/proposal.py": ("proposal", "prepared"),
+    "clients/befl/gateway/steps.py": ("proposal", "prepared", "pending"),
+    "clients/befl/simulate/parts.py": "the rows of whoever simulates",
+    "clients/befl/training/app.py": ("app_archive", "app_file"),
+    "clients/befl/training/arrays.py": ("arrays_npz", "arrays_safetensors"),
+    "clients/befl/training/predict.py": ("model_folder",),
+    "network/befl/network/channel.py": ("configuration_update",),
+    "network/befl/network/files.py": "it writes packages and reads none",
+    "network/befl/network/institution.py": "what a majority committed, as its own peer tells it over TLS",
+}
+_DECODES = re.compile(
+    r"\.(Parse)?FromString\b|\.Unpack\(|\btarfile\.|\bzipfile\.|\bgzip\.|\bnp\.load\(|\b(from|import) safetensors"
+)
+
+
+def test_every_module_that_decodes_has_a_target_or_a_reason():
+    root = Path(__file__).parents[2]
+    found = {
+        str(path.relative_to(root))
+        for folder in ("chaincode", "clients", "network")
+        for path in (root / folder).rglob("*.py")
+        if _DECODES.search(path.read_text(encoding="utf-8"))
+    }
+    assert found == set(DECODERS)
+    named = {name for why in DECODERS.values() if isinstance(why, tuple) for name in why}
+    assert named <= set(TARGETS)
 
 
 def test_there_is_a_target_for_every_kind_of_foreign_bytes():

@@ -175,6 +175,13 @@ _TABLE: Final = (
         "befl app list shows those of this release and those on the ledger.",
     ),
     Code(
+        "BEFL-C-015",
+        "befl itself broke off",
+        "The command met something that nobody thought of: a mistake in befl, not in its use. What it was about may be "
+        "done or not. The same command with BEFL_TRACEBACK=1 before it prints where it happened; please report that, "
+        "with the command and the version (befl version).",
+    ),
+    Code(
         "BEFL-C-020",
         "Metrics would be open to other machines",
         "An address that other machines reach shows metrics only over TLS and only to who has a certificate of the "

@@ -32,6 +32,9 @@ Stage = Literal["envelope", "transaction", "dispatch"]
 Code: Final = transaction_pb2.TxValidationCode
 """Fabric's validation codes: ``Code.VALID``, ``Code.MVCC_READ_CONFLICT`` and the others."""
 
+MOST_TRANSACTIONS: Final = 50_000
+"""The most transactions of a block: as many with a signature and a certificate each are more than a block can have."""
+
 _HINT: Final = "Take the blocks from a peer again, or the file from whoever recorded it."
 _METADATA: Final = common_pb2.BlockMetadataIndex
 _KINDS: Final = {
@@ -207,11 +210,13 @@ def parse(message: Any) -> Block:
     Raises
     ------
     BeflError
-        ``BEFL-G-035`` when there is no block in it.
+        ``BEFL-G-035`` when there is no block in it, or one of more than :data:`MOST_TRANSACTIONS`.
     """
     raw = message.block
     if not raw.HasField("header"):
         raise BeflError("BEFL-G-035", "the block has no header", _HINT)
+    if len(raw.data.data) > MOST_TRANSACTIONS:
+        raise BeflError("BEFL-G-035", f"the block has {len(raw.data.data)} transactions, more than any can have", _HINT)
     number, metadata = int(raw.header.number), raw.metadata.metadata
     flags = bytes(metadata[_METADATA.TRANSACTIONS_FILTER]) if len(metadata) > _METADATA.TRANSACTIONS_FILTER else b""
     transactions = []

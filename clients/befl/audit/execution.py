@@ -220,7 +220,7 @@ def _newer_rules(writes: WriteSet) -> list[str]:
     """Name the rules that a task written here fixes and that this release does not have."""
     for key, value in writes.public.items():
         if value is not None and key.startswith(_TASK):
-            with contextlib.suppress(BeflError, KeyError, TypeError, AttributeError):  # a false record: no rule
+            with contextlib.suppress(Exception):  # a false record: no rule
                 return specs.unknown_rules(canonical.loads(value)["rules"])
     return []
 
@@ -307,7 +307,7 @@ def _values(old: Any, new: Any) -> str:
         fields = [name for name in sorted({*one, *two}) if one.get(name) != two.get(name)]
         listed = (f"{name} is {_short(one.get(name))}, by its contract {_short(two.get(name))}" for name in fields)
         return "; ".join(listed)
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, RecursionError):
         return f"recorded {_short(old)}, by its contract {_short(new)}"
 
 

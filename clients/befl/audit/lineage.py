@@ -61,7 +61,7 @@ class Lineage:
     Parameters
     ----------
     task, name, state : str
-        Its id, its name, and how far it is.
+        Its id, its name, and how far it is; of a record that is false, empty what cannot be read.
     initial, final : str
         SHA-256 of the initial integer model and of the last one that could be computed again.
     steps : tuple of Step
@@ -84,10 +84,27 @@ class _Follower:
         self._report = report
         self._state = execution.ledger.state()
         self._private = {name: execution.ledger.private_state(name) for name in (_MODELS, _UPDATES)}
-        found = self.record("task", task)
-        if found is None:
+        self._id = task
+        if create_composite_key("task", (task,)) not in self._state:
             raise BeflError("BEFL-T-007", f"there is no task {task} in these blocks")
-        self.task = found
+
+    @cached_property
+    def task(self) -> dict[str, Any]:
+        """The task's record; raises what a false one makes the reader raise."""
+        found = self.record("task", self._id)
+        if not isinstance(found, dict):
+            raise TypeError(f"the task's record is no table but {found!r}")
+        return found
+
+    def said(self, *names: str) -> str:
+        """Return a text of the task's record; empty when nothing there can be read as one."""
+        try:
+            found: Any = self.task
+            for name in names:
+                found = found[name]
+        except Exception:  # noqa: BLE001  # as in trace, where it is a finding
+            return ""
+        return found if isinstance(found, str) else ""
 
     @cached_property
     def view(self) -> TaskView:
@@ -213,7 +230,6 @@ def trace(execution: Execution, report: Report, task: str, folder: Path | None =
         ``BEFL-T-007`` when there is no such task.
     """
     follower = _Follower(execution, report, task)
-    found = follower.task
     model: NDArray[np.int64] | None = None
     steps: list[Step] = []
     try:
@@ -223,7 +239,8 @@ def trace(execution: Execution, report: Report, task: str, folder: Path | None =
     except Exception as error:  # noqa: BLE001  # false records may break anything that reads them: that is a finding
         follower.find("lineage", f"the task's records cannot be followed: {error!r}", "task", task)
     final = "" if model is None else codec.digest(codec.model_bytes(model))
-    return Lineage(task, found["spec"]["name"], found["state"], found["model"], final, tuple(steps))
+    named = follower.said("spec", "name"), follower.said("state"), follower.said("model")
+    return Lineage(task, *named, final, tuple(steps))
 
 
 def _differs(path: Path, expected: str) -> str:

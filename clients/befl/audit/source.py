@@ -23,7 +23,10 @@ from befl.rules.errors import BeflError
 
 MAGIC: Final = b"befl ledger 1\n"
 MOST_BYTES: Final = 100 * 1024 * 1024
-"""The most that a block with its private data may have: as much as a peer can deliver in a message."""
+"""The most that a block with its private data may have: as much as a peer can deliver in a message.
+
+While a block is read, its bytes stand in up to eight forms at once: a file of a few kilobytes can take 800 MB, no more.
+"""
 
 _LENGTH: Final = 4
 _HINT: Final = "A ledger is recorded with befl audit export."

@@ -17,7 +17,11 @@ from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from befl.ledger import Version
 
 Space = tuple[str, str]
-"""A chaincode's namespace and a collection; the collection is empty for public state."""
+"""A chaincode's namespace and a collection; the collection is empty for public state.
+
+Peers write what a transaction names in a collection without a name into the public state, the hashes as they are, and
+look for what it says to have read there by hash in a place that is never written (``validation/tx_ops.go``).
+"""
 
 _EMPTY: Final = hashlib.sha256(b"").digest()
 _POLICY: Final = "VALIDATION_PARAMETER"
@@ -140,20 +144,25 @@ class State:
                 for each in hashed.hashed_reads
             ]
         for space, key, each in reads:
-            entry = self.get(space, key)
+            nowhere = private and not space[1]
+            entry = None if nowhere else self.get(space, key)
             seen = version(each)
-            if key in self._changed.get(space, {}) or (entry.version if entry else None) != seen:
-                shown = key.hex() if space[1] else key.decode()
-                return (
-                    f"it read {shown!r} of {'/'.join(filter(None, space))} as {_said(seen)}, and it was written since"
-                )
+            changed = not nowhere and key in self._changed.get(space, {})
+            if changed or (entry.version if entry else None) != seen:
+                return f"it read {named(space, key)} as {_said(seen)}, and it was written since"
         return ""
 
     def phantom(self, part: Namespace) -> str:
         """Say which range shows other keys or versions than the transaction read; empty when none does."""
         for query in part.public.range_queries_info:
-            found = [kv_read(key.decode(), entry.version) for key, entry in self._range(part.name, query)]
-            if query.WhichOneof("reads_info") == "reads_merkle_hashes":
+            entries = list(self._range(part.name, query))
+            try:
+                found = [kv_read(key.decode(), entry.version) for key, entry in entries]
+            except UnicodeDecodeError:  # a hash among the keys: no transaction can say that it read that one
+                found = None
+            if found is None:
+                same = False
+            elif query.WhichOneof("reads_info") == "reads_merkle_hashes":
                 same = query.reads_merkle_hashes == summary(found, query.reads_merkle_hashes.max_degree)
             else:
                 same = list(query.raw_reads.kv_reads) == found
@@ -217,6 +226,12 @@ class State:
         upto = bisect.bisect_left(ordered, end) if query.itr_exhausted else bisect.bisect_right(ordered, end)
         for key in ordered[bisect.bisect_left(ordered, start) : upto if end else None]:
             yield key, self._spaces[namespace, ""][key]
+
+
+def named(space: Space, key: bytes) -> str:
+    """Name a key in words, whatever its bytes are."""
+    shown = key.hex() if space[1] else key.decode("utf-8", "backslashreplace")
+    return f"{shown!r} of {'/'.join(filter(None, space))}"
 
 
 def _policy(write: Any) -> bytes:

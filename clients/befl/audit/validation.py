@@ -20,7 +20,7 @@ from befl.audit.configuration import Configuration, Signed, signature_policy
 from befl.audit.definition import Definition, definition
 from befl.audit.msp import Identity, InvalidIdentityError
 from befl.audit.report import Report
-from befl.audit.state import Namespace, Space, State, namespaces
+from befl.audit.state import Namespace, Space, State, named, namespaces
 from befl.ledger import Version
 
 
@@ -175,16 +175,15 @@ class _Needed:
         collections: set[str] = set()
         own = False
         for space, key in keys:
-            shown = f"key {key.hex() if space[1] else key.decode()!r} of {'/'.join(filter(None, space))}"
             if (space, key) in self.repoliced:
-                return f"the policy of {shown} was changed in the same block"
+                return f"the policy of key {named(space, key)} was changed in the same block"
             entry = self.state.get(space, key)
             if entry is None or not entry.policy:
                 collections.add(space[1])
             elif self._satisfied(entry.policy):
                 own = True
             else:
-                return f"the policy of {shown} wants more than {self._names()}"
+                return f"the policy of key {named(space, key)} wants more than {self._names()}"
         for collection in sorted(collections) if own or collections else [""]:
             policy = (
                 self.definition.collection_policy(collection, self.configuration)

@@ -6,6 +6,7 @@ import importlib
 import os
 import signal
 import sys
+from pathlib import Path
 from typing import Final
 
 import click
@@ -42,6 +43,7 @@ _COULD_NOT: Final = 2
 _BROKEN_PIPE: Final = 141  # as a shell says of a process that SIGPIPE ended
 _TERMINATED: Final = 143  # the same of SIGTERM
 _COMPLETE: Final = "_BEFL_COMPLETE"
+_TRACEBACK: Final = "BEFL_TRACEBACK"
 
 
 class LazyGroup(click.Group):
@@ -120,7 +122,27 @@ def run(arguments: list[str]) -> int:
         what = error.filename or "the output, or a file"
         show(BeflError("BEFL-C-006", f"{what}: {error.strerror or type(error).__name__}"))
         return _COULD_NOT
+    except Exception as error:  # noqa: BLE001  # a mistake of ours is neither a refusal nor a verdict: it is not 1
+        show(_broken(error))
+        return _COULD_NOT
     return 0
+
+
+def _broken(error: Exception) -> BeflError:
+    """Say where befl broke off; with the traceback before it where that was asked for."""
+    import traceback
+
+    from befl.cli.common import visible
+
+    if os.environ.get(_TRACEBACK):
+        click.echo(visible("".join(traceback.format_exception(error))), err=True, nl=False)
+        hint = "Please report the lines above, and the command."
+    else:
+        hint = f"Please report it; the same command with {_TRACEBACK}=1 before it prints the whole traceback."
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [frame for frame in frames if "befl" in Path(frame.filename).parts] or frames
+    place = f"{Path(ours[-1].filename).name}, line {ours[-1].lineno}"
+    return BeflError("BEFL-C-015", f"{type(error).__name__}: {error} ({place})", hint)
 
 
 def show(error: BeflError) -> None:

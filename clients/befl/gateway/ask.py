@@ -124,9 +124,11 @@ class PeerQuestions:
 
     def members(self) -> dict[str, PeerAddress | None]:
         """Return the channel's institutions by MSP ID, each with its anchor peer, as the configuration has it."""
-        block = common_pb2.Block.FromString(self.ask("cscc", "GetConfigBlock", self._channel))
-        payload = common_pb2.Payload.FromString(common_pb2.Envelope.FromString(block.data.data[0]).payload)
-        group = configtx_pb2.ConfigEnvelope.FromString(payload.data).config.channel_group
+        block = _read(common_pb2.Block, self.ask("cscc", "GetConfigBlock", self._channel))
+        if len(block.data.data) != 1:
+            raise AnsweredError("what the peer answers is no block with a configuration")
+        payload = _read(common_pb2.Payload, _read(common_pb2.Envelope, block.data.data[0]).payload)
+        group = _read(configtx_pb2.ConfigEnvelope, payload.data).config.channel_group
         return {msp_id: _anchor(msp_id, one) for msp_id, one in sorted(group.groups["Application"].groups.items())}
 
     def close(self) -> None:
@@ -151,9 +153,9 @@ def _read(kind: Any, data: bytes) -> Any:
 
 
 def _anchor(msp_id: str, group: Any) -> PeerAddress | None:
-    anchors = configuration_pb2.AnchorPeers.FromString(group.values["AnchorPeers"].value).anchor_peers
+    anchors = _read(configuration_pb2.AnchorPeers, group.values["AnchorPeers"].value).anchor_peers
     if not anchors:
         return None
-    msp = msp_config_pb2.MSPConfig.FromString(group.values["MSP"].value)
-    tls_cas = msp_config_pb2.FabricMSPConfig.FromString(msp.config).tls_root_certs
+    msp = _read(msp_config_pb2.MSPConfig, group.values["MSP"].value)
+    tls_cas = _read(msp_config_pb2.FabricMSPConfig, msp.config).tls_root_certs
     return PeerAddress(msp_id, f"{anchors[0].host}:{anchors[0].port}", b"".join(tls_cas))

@@ -18,6 +18,7 @@ are the chaincode's: ``except BeflError as error: error.code == "BEFL-T-003"`` n
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final
@@ -25,6 +26,7 @@ from typing import Any, ClassVar, Final
 import grpc
 from fabric_protos.gateway import gateway_pb2
 from google.protobuf import any_pb2, descriptor_pb2, descriptor_pool, message_factory
+from google.protobuf.message import DecodeError
 
 from befl.rules.errors import BeflError
 
@@ -223,16 +225,22 @@ def _code(kind: type[GatewayError], status: str, text: str, said: Sequence[str])
 
 
 def _details(error: grpc.RpcError) -> list[ErrorDetail]:
+    """Read what each node said; what cannot be read is left out, for the error itself is still to be told."""
     metadata: Any = error.trailing_metadata() or ()  # pairs; the type stubs say otherwise
-    for key, value in metadata:
-        if key == "grpc-status-details-bin":
-            found = []
-            for packed in _RpcStatus.FromString(value).details:
-                detail = gateway_pb2.ErrorDetail()
-                if packed.Unpack(detail):
-                    found.append(ErrorDetail(detail.address, detail.msp_id, detail.message))
-            return found
-    return []
+    found = []
+    for packed in next((_packed(value) for key, value in metadata if key == "grpc-status-details-bin"), ()):
+        detail = gateway_pb2.ErrorDetail()
+        with contextlib.suppress(DecodeError):
+            if packed.Unpack(detail):
+                found.append(ErrorDetail(detail.address, detail.msp_id, detail.message))
+    return found
+
+
+def _packed(data: bytes) -> Sequence[Any]:
+    try:
+        return list(_RpcStatus.FromString(data).details)
+    except DecodeError:
+        return ()
 
 
 def _make_rpc_status() -> Any:

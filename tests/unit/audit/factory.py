@@ -139,6 +139,15 @@ class Recipe:
     signer: Identity | None = None
     txid: str = ""
     event_of: str = "befl"
+    results: bytes | None = None
+    """The read-write set as bytes that may be none; the fields above make it otherwise."""
+    delivered: bytes | None = None
+    """The private data that come with the block, as bytes."""
+    proposal: bytes | None = None
+    """What was called, as bytes."""
+    event: bytes | None = None
+    moment: tuple[int, int] | None = None
+    """Seconds and nanoseconds instead of ``time``."""
     after_proposal: bytes = b""
     """Appended to the proposal once its hash is taken."""
     after_endorsing: Callable[[Any], None] | None = None
@@ -153,14 +162,19 @@ def digest(data: bytes) -> bytes:
     return hashlib.sha256(data).digest()
 
 
-def stamp(time: dt.datetime) -> Any:
+def stamp(time: dt.datetime, moment: tuple[int, int] | None = None) -> Any:
     header = common_pb2.ChannelHeader()
+    if moment is not None:
+        header.timestamp.seconds, header.timestamp.nanos = moment
+        return header.timestamp
     header.timestamp.FromDatetime(time)
     return header.timestamp
 
 
 def private_set(recipe: Recipe) -> Any:
     """The private writes as they come with the block."""
+    if recipe.delivered is not None:
+        return rwset_pb2.TxPvtReadWriteSet.FromString(recipe.delivered)
     writes = [kv_rwset_pb2.KVWrite(key=key, value=value) for key, value in recipe.private.items()]
     writes += [kv_rwset_pb2.KVWrite(key=key, is_delete=True) for key in recipe.purged]
     found = rwset_pb2.TxPvtReadWriteSet()
@@ -172,6 +186,8 @@ def private_set(recipe: Recipe) -> Any:
 
 
 def read_write_set(recipe: Recipe) -> bytes:
+    if recipe.results is not None:
+        return recipe.results
     public = kv_rwset_pb2.KVRWSet(
         reads=[kv_rwset_pb2.KVRead(key=key, version=version(at)) for key, at in recipe.reads.items()],
         writes=[kv_rwset_pb2.KVWrite(key=key, value=value) for key, value in recipe.writes.items()],
@@ -212,18 +228,20 @@ def envelope(recipe: Recipe) -> bytes:
         type=common_pb2.HeaderType.ENDORSER_TRANSACTION,
         channel_id=recipe.channel,
         tx_id=recipe.txid or hashlib.sha256(recipe.nonce + creator).hexdigest(),
-        timestamp=stamp(recipe.time),
+        timestamp=stamp(recipe.time, recipe.moment),
         extension=proposal_pb2.ChaincodeHeaderExtension(chaincode_id=chaincode).SerializeToString(),
     ).SerializeToString()
     signature_header = common_pb2.SignatureHeader(creator=creator, nonce=recipe.nonce).SerializeToString()
     spec = chaincode_pb2.ChaincodeInvocationSpec()
     spec.chaincode_spec.input.args.extend(word.encode() for word in recipe.args)
     proposal = proposal_pb2.ChaincodeProposalPayload(input=spec.SerializeToString()).SerializeToString()
+    proposal = proposal if recipe.proposal is None else recipe.proposal
     action = proposal_pb2.ChaincodeAction(results=read_write_set(recipe), chaincode_id=chaincode)
     action.response.status = 200
     action.events = chaincode_event_pb2.ChaincodeEvent(
         chaincode_id=recipe.chaincode if recipe.event_of == "befl" else recipe.event_of, event_name="done"
     ).SerializeToString()
+    action.events = action.events if recipe.event is None else recipe.event
     response = proposal_response_pb2.ProposalResponsePayload(
         proposal_hash=digest(channel_header + signature_header + proposal), extension=action.SerializeToString()
     )
@@ -400,7 +418,7 @@ class Channel:
         self.recipes[number, index] = recipe
         message.block.data.data[index] = envelope(recipe)
         message.private_data_map.pop(index, None)
-        if recipe.private or recipe.purged:
+        if recipe.private or recipe.purged or recipe.delivered is not None:
             message.private_data_map[index].CopyFrom(private_set(recipe))
 
     def seal(self, place: int, **other: Any) -> None:

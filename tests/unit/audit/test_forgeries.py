@@ -370,6 +370,13 @@ def a_write_into_no_collection(channel):
 
 
 @row("endorsements", 9)
+def a_write_into_a_collection_without_a_name(channel):
+    """What one member alone can have ordered; its hash is no text."""
+    channel.change(9, private={"p3": b"3"}, collection="", endorsers=[channel.members[0].peer])
+    channel.messages[9].private_data_map[0].SetInParent()
+
+
+@row("endorsements", 9)
 def a_write_into_a_collection_with_a_policy_of_its_own(channel):
     channel.change(9, private={"p3": b"3"}, collection="own")
 
@@ -552,6 +559,23 @@ def test_one_institution_alone_where_the_policy_says_so():
     more = channel.recipe(private={"p4": b"4"}, collection="own", writes={"own": b"3", "x": b"4"}, endorsers=[third])
     channel.add(more, flags=[Code.ENDORSEMENT_POLICY_FAILURE])
     assert audited(channel).findings == []
+
+
+def test_a_collection_without_a_name_stops_no_audit():
+    """Peers judge it by the chaincode's policy and write hash and value's hash into the public state."""
+    channel = ledger()
+    unnamed = {"private": {"p": b"v"}, "collection": ""}
+    alone = channel.recipe(**unnamed, endorsers=[channel.members[0].peer])
+    channel.add(alone, flags=[Code.ENDORSEMENT_POLICY_FAILURE])
+    policies = {"own": any_of("Org1MSP", "peer").value}
+    channel.add(channel.recipe(**unnamed, writes={"own": b"1"}, policies=policies))
+    channel.add(channel.recipe(private_reads={"p": None}, collection=""))  # never there
+    channel.add(channel.recipe(private_reads={"p": (11, 0)}, collection=""), flags=[Code.MVCC_READ_CONFLICT])
+    everything = {"k1": (3, 0), "k2": (2, 0), "last": (8, 0), "last2": (9, 0), "own": (11, 0), "x": (5, 0)}
+    conflict = [Code.PHANTOM_READ_CONFLICT]  # the hash stands among the keys
+    channel.add(channel.recipe(ranges=[("", "", everything)]), flags=conflict)
+    report = audited(channel)
+    assert report.findings == []
 
 
 def test_the_orderers_may_sign_with_their_number():

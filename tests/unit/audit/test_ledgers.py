@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import json
 from pathlib import Path
 
 import pytest
+from fabric_protos.peer import events_pb2
 
+from befl.audit import source
+from befl.audit.block import header_bytes, parse
+from befl.audit.chain import verify
 from befl.audit.checks import CHECKS
+from befl.audit.report import Report
 from befl.client import replay_files
 from befl.rules.aggregation import RULES
 from befl.rules.aggregation.fedavg import FedAvg
@@ -76,6 +82,21 @@ def test_an_aggregate_that_is_something_else_fails(monkeypatch):
     closings = [finding for finding in made.findings if finding.check == "write_set"]
     assert len(closings) == 2 + 3 + 2, "each round of fedavg, of every task, but the void one"
     assert all("aggregate is" in finding.message for finding in closings)
+
+
+def test_a_block_left_out_and_all_numbered_and_linked_anew():
+    """By somebody without an orderer's key, as whoever hands on a recorded ledger is."""
+    messages = [events_pb2.BlockAndPrivateData(block=each.raw) for each in source.from_files([NEWEST])][:40]
+    del messages[20]
+    for number, message in enumerate(messages[20:], 20):
+        message.block.header.number = number
+        message.block.header.previous_hash = hashlib.sha256(header_bytes(messages[number - 1].block.header)).digest()
+    report = Report()
+    for _ in verify(map(parse, messages), report):
+        pass
+    found = {(each.check, each.block) for each in report.findings}
+    assert not {"sequence", "previous_hash", "data_hash"} & {check for check, _ in found}
+    assert {("orderer", number) for number in range(20, 39)} <= found
 
 
 @pytest.mark.parametrize("place", range(10))

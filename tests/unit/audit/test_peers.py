@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from befl.audit.chain import verify
 from befl.audit.peers import compare
 from befl.audit.report import Report
 from befl.gateway import PeerAddress
 from befl.gateway.ask import AnsweredError, PeerQuestions
 from befl.rules.errors import BeflError
+
+from .factory import ledger
 
 HASHES = [bytes([number]) * 32 for number in range(5)]
 
@@ -44,10 +47,10 @@ def address(name):
     return PeerAddress(name, f"{name}:7051", b"")
 
 
-def compared(own, *others, switched_off=()):
+def compared(own, *others, switched_off=(), hashes=HASHES):
     report = Report(frozenset(switched_off))
     peers = {None: own} | {address(f"Org{number}MSP"): peer for number, peer in enumerate((own, *others), 1)}
-    compare(HASHES, peers.__getitem__, report)
+    compare(hashes, peers.__getitem__, report)
     return report
 
 
@@ -72,6 +75,24 @@ def test_another_block_of_the_same_height(height):
         f"block {at} of Org2MSP's peer has hash {forked[at].hex()[:16]}, the one looked at {HASHES[at].hex()[:16]}"
     )
     assert compared(Peer(HASHES), Peer(forked), switched_off=["peers"]).findings == []
+
+
+@pytest.mark.parametrize("left_out", [2, 8])
+def test_a_block_left_out_and_all_numbered_linked_and_signed_anew(left_out):
+    """Orderers that all lie together can do it, where nothing later depends on the block: the blocks do not say so."""
+    channel = ledger()
+    honest = [each.hash for each in channel.blocks()]
+    del channel.messages[left_out]
+    for number, message in enumerate(channel.messages):
+        message.block.header.number = number
+    channel.seal(left_out)
+    report = Report()
+    forged = [each.block.hash for each in verify(channel.blocks(), report)]
+    if left_out == 8:
+        assert report.verdict == "PASS"  # nothing read what it wrote
+    [finding] = compared(Peer(forged), Peer(honest), hashes=forged).findings
+    assert (finding.check, finding.block) == ("peers", len(forged) - 1)
+    assert compared(Peer(forged), Peer(honest), hashes=forged, switched_off=["peers"]).findings == []
 
 
 @pytest.mark.parametrize("error", [BeflError("BEFL-G-003", "the peer does not answer"), AnsweredError("access denied")])

@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 import gzip
 import stat
+import subprocess
+import sys
 
 import pytest
 from fabric_protos.common import common_pb2
 from fabric_protos.peer import events_pb2
 
 from befl.audit import source
-from befl.audit.block import header_bytes, parse, read
+from befl.audit.block import MOST_TRANSACTIONS, header_bytes, parse, read
 from befl.gateway import EventsError
 from befl.rules.errors import BeflError
 
@@ -129,6 +131,48 @@ def test_a_damaged_file(tmp_path, code, damage):
     with pytest.raises(BeflError) as error:
         list(source.from_files([path]))
     assert error.value.code == code
+
+
+def test_a_block_of_more_transactions_than_can_be(tmp_path):
+    """Two bytes each: a file of four kilobytes would hold two million of them."""
+    for count, good in ((MOST_TRANSACTIONS, True), (MOST_TRANSACTIONS + 1, False)):
+        message = events_pb2.BlockAndPrivateData()
+        message.block.header.number = 0
+        message.block.data.data.extend([b""] * count)
+        if good:
+            assert len(parse(message).transactions) == count
+            continue
+        with pytest.raises(BeflError, match="BEFL-G-035: the block has 50001 transactions"):
+            parse(message)
+
+
+PROGRAM = """
+import sys
+from pathlib import Path
+from befl.audit import source
+Path("/proc/self/clear_refs").write_text("5")
+peak = lambda: next(int(each.split()[1]) for each in open("/proc/self/status") if each.startswith("VmHWM")) * 1024
+begun = peak()
+[block] = source.from_files([Path(sys.argv[1])])
+print(len(block.transactions), peak() - begun)
+"""
+
+
+def test_how_much_memory_a_block_takes(tmp_path):
+    """As MOST_BYTES says: up to eight times what it has."""
+    size = 32 * 2**20
+    payload = common_pb2.Payload(header=common_pb2.Header(), data=bytes(size)).SerializeToString()
+    message = events_pb2.BlockAndPrivateData()
+    message.block.header.number = 0
+    message.block.data.data.append(common_pb2.Envelope(payload=payload).SerializeToString())
+    source.write_file(tmp_path / "a", [parse(message)])
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, str(tmp_path / "a")], capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    count, held = map(int, done.stdout.split())
+    assert count == 1
+    assert size < held < 8 * size
 
 
 def test_a_file_that_is_not_there(tmp_path):

@@ -133,6 +133,29 @@ def test_an_interruption_is_130(monkeypatch, capsys, error):
     assert capsys.readouterr().err.strip() == "interrupted"
 
 
+@pytest.mark.parametrize(
+    "error", [KeyError("x"), UnicodeDecodeError("utf-8", b"\xff", 0, 1, "no"), RecursionError("r")]
+)
+def test_a_mistake_of_befl_is_two_and_has_a_code(monkeypatch, capsys, error):
+    """1 would be a refusal, and for `befl audit replay` the verdict FAIL."""
+    monkeypatch.delenv("BEFL_TRACEBACK", raising=False)
+    assert status(monkeypatch, error) == 2
+    first, hint, more = capsys.readouterr().err.splitlines()
+    assert first.startswith(f"BEFL-C-015: {type(error).__name__}: ")
+    assert re.search(r" \(\w+\.py, line \d+\)$", first)
+    assert "BEFL_TRACEBACK=1" in hint
+    assert more == "More: befl explain BEFL-C-015"
+
+
+def test_the_traceback_of_a_mistake_can_be_seen(monkeypatch, capsys):
+    monkeypatch.setenv("BEFL_TRACEBACK", "1")
+    assert status(monkeypatch, ValueError("\x1b[2J")) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("Traceback (most recent call last):\n")
+    assert "\nBEFL-C-015: ValueError: " in said
+    assert "\x1b[2J" not in said
+
+
 def status(monkeypatch, error: BaseException) -> int:
     def fail() -> None:
         raise error
