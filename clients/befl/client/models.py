@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from befl.agent.ledger import Ledger
 from befl.agent.store import write_whole
@@ -13,30 +14,35 @@ from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
 from befl.training.predict import read_folder
 
+_SIMULATED: Final = "Without a network, befl model verify holds its files against its own manifest."
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """A model folder that was held against its manifest and the ledger, file by file.
+    """A model folder whose files are as its manifest says, and what is known of the ledger.
 
     Parameters
     ----------
     task : str
         The task that made it.
     digest : str
-        SHA-256 of the manifest, as the ledger has it.
+        SHA-256 of the manifest.
     model : str
         SHA-256 of the integer model.
     files : dict of str to str
         SHA-256 of each file.
     txid : str
-        The transaction that registered it.
+        The transaction that registered it; empty when it was not held against a ledger.
+    simulated : bool
+        Whether the manifest says that a simulation made it: then it stands on no ledger.
     """
 
     task: str
     digest: str
     model: str
     files: dict[str, str]
-    txid: str
+    txid: str = ""
+    simulated: bool = False
 
 
 class Models:
@@ -81,16 +87,18 @@ class Models:
         Raises
         ------
         BeflError
-            ``BEFL-M-009``; the message names the file.
+            ``BEFL-M-009``; the message names the file. So too for a simulation's model: it stands on no ledger.
         """
-        manifest = verify_folder(folder)
-        record = self._ledger.model(manifest["task"])
-        digest = codec.digest(canonical.dumps(manifest))
-        if digest != record["digest"] or manifest["model"] != record["model"]:
+        found = verify_folder(folder)
+        if found.simulated:
+            raise BeflError("BEFL-M-009", f"{folder}: befl simulate made it, it stands on no ledger", _SIMULATED)
+        record = self._ledger.model(found.task)
+        if found.digest != record["digest"] or found.model != record["model"]:
             raise BeflError(
-                "BEFL-M-009", f"{folder}: the manifest has SHA-256 {digest[:16]}, the ledger {record['digest'][:16]}"
+                "BEFL-M-009",
+                f"{folder}: the manifest has SHA-256 {found.digest[:16]}, the ledger {record['digest'][:16]}",
             )
-        return Verdict(record["task"], digest, record["model"], record["files"], record["txid"])
+        return dataclasses.replace(found, txid=record["txid"])
 
 
 def _task_of(manifest: Path) -> str:
@@ -101,13 +109,13 @@ def _task_of(manifest: Path) -> str:
         return ""
 
 
-def verify_folder(folder: str | Path) -> dict[str, Any]:
+def verify_folder(folder: str | Path) -> Verdict:
     """Hold the files of a model folder against its manifest, without any network; there may be none besides.
 
     Returns
     -------
-    dict
-        The manifest.
+    Verdict
+        Without a transaction: whether the manifest is the ledger's only :meth:`Models.verify` knows.
 
     Raises
     ------
@@ -119,4 +127,11 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     more = sorted({each.name for each in path.iterdir()} - {*files, artefact.MANIFEST})
     if more:
         raise BeflError("BEFL-M-009", f"{path / more[0]} is no part of the model: the manifest does not name it")
-    return manifest
+    digest = codec.digest(canonical.dumps(manifest))
+    return Verdict(
+        task=manifest["task"],
+        digest=digest,
+        model=manifest["model"],
+        files=manifest["files"] | {artefact.MANIFEST: digest},
+        simulated=manifest.get("simulated") is True,
+    )

@@ -380,15 +380,21 @@ def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatc
     assert befl_text("model", "list").splitlines()[1].startswith(finished)
     folder = tmp_path / "model"
     assert befl_json("model", "fetch", finished, "--output", str(folder)) == {"folder": str(folder)}
-    verdict = befl_json("model", "verify", str(folder), "--as", "Org2MSP")
+    network = ("--network", str(tmp_path))
+    verdict = befl_json("model", "verify", str(folder), *network, "--as", "Org2MSP")
     assert verdict == plain(api.verify(folder))
+    text = befl_text("model", "verify", folder, *network)
+    assert text.count("ok  ") == 5
+    assert f"the ledger registered this folder in transaction {verdict['txid'][:16]} for task {finished}" in text
     text = befl_text("model", "verify", folder)
     assert text.count("ok  ") == 5
-    assert f"for task {finished}" in text
+    assert "they were not held against a ledger" in text
+    assert befl_json("model", "verify", str(folder)) == verdict | {"txid": ""}
     (folder / "card.md").write_text("better")
-    said = befl_text("model", "verify", folder, status=1)
-    assert said.startswith("BEFL-M-009: ")
-    assert "card.md" in said
+    for where in ((), network):
+        said = befl_text("model", "verify", folder, *where, status=1)
+        assert said.startswith("BEFL-M-009: ")
+        assert "card.md" in said
     monkeypatch.chdir(tmp_path)
     assert f"model-{finished}" in befl_text("model", "fetch", finished)
     assert (tmp_path / f"model-{finished}" / "manifest.json").is_file()
