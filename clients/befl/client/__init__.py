@@ -15,6 +15,9 @@ from befl import lazy
 if TYPE_CHECKING:
     from befl.agent.ledger import Receipt as Receipt
     from befl.agent.start import run_agent as run_agent
+    from befl.audit.query import Entry as Entry
+    from befl.audit.query import Page as Page
+    from befl.audit.replay import Replay as Replay
     from befl.client.agents import AgentStatus as AgentStatus
     from befl.client.agents import TaskStatus as TaskStatus
     from befl.client.agents import Waiting as Waiting
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     from befl.client.approvals import pack_app as pack_app
     from befl.client.approvals import withdraw_app as withdraw_app
     from befl.client.audit import Audit as Audit
-    from befl.client.audit import Entry as Entry
-    from befl.client.audit import Page as Page
-    from befl.client.audit import Replay as Replay
     from befl.client.audit import replay_files as replay_files
     from befl.client.configuration import Setting as Setting
     from befl.client.configuration import agent_settings as agent_settings
@@ -75,6 +75,8 @@ __getattr__, __dir__, __all__ = lazy.names(
     {
         "agent.ledger": ("Receipt",),
         "agent.start": ("run_agent",),
+        "audit.query": ("Entry", "Page"),
+        "audit.replay": ("Replay",),
         "client.agents": ("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"),
         "client.approvals": (
             "App",
@@ -87,7 +89,7 @@ __getattr__, __dir__, __all__ = lazy.names(
             "pack_app",
             "withdraw_app",
         ),
-        "client.audit": ("Audit", "Entry", "Page", "Replay", "replay_files"),
+        "client.audit": ("Audit", "replay_files"),
         "client.configuration": ("Setting", "agent_settings", "connection_settings"),
         "client.connection": ("Client", "connect", "connect_operator"),
         "client.data": ("ColumnReport", "DataReport", "check_data"),

@@ -9,7 +9,6 @@ from typing import Any, Final
 
 from befl.agent.ledger import Ledger
 from befl.agent.store import write_whole
-from befl.agent.worker import model_files
 from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
 from befl.training.predict import read_folder
@@ -70,6 +69,8 @@ class Models:
             ``BEFL-T-007`` when the task has no final model, ``BEFL-M-007`` when the peer's bytes are not the ledger's,
             ``BEFL-C-012`` when the folder holds something else.
         """
+        from befl.agent.worker import model_files  # noqa: PLC0415 - an agent's work, for who takes a model home
+
         files = model_files(self._ledger, self._ledger.view(task))
         place = Path(folder)
         foreign = sorted({each.name for each in place.iterdir()} - set(files)) if place.exists() else []

@@ -78,7 +78,8 @@ def test_each_says_what_it_is():
 
 
 def test_names_bring_what_they_need_and_no_more():
-    """The package itself next to nothing; a connection neither torch nor what builds networks; a model no gRPC."""
+    """The package itself next to nothing; a connection neither torch nor what audits, serves or builds networks; a
+    model no gRPC."""
     program = (
         "import sys\n"
         "def brought(*names): return sorted(set(names) & set(sys.modules))\n"
@@ -86,8 +87,11 @@ def test_names_bring_what_they_need_and_no_more():
         "print(brought('torch', 'numpy', 'grpc'))\n"
         "befl.client.load_model\n"
         "print(brought('torch', 'grpc'))\n"
+        "from befl.client import connect\n"
+        "late = 'grpc', 'befl.audit.replay', 'befl.ledger', 'befl.agent.daemon', 'http.server'\n"
+        "print(brought('torch', *late))\n"
         "for name in befl.client.__all__: getattr(befl.client, name)\n"
         "print(brought('torch', 'mlflow', 'befl.network'))"
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
-    assert done.stdout.splitlines() == ["[]"] * 3
+    assert done.stdout.splitlines() == ["[]"] * 4
