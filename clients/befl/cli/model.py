@@ -38,19 +38,19 @@ def list_models(client: Client, form: str) -> None:
     emit(
         client.models.list(),
         form,
-        lambda records: table(
+        lambda models: table(
             ("task", "name", "rounds", "institutions", "metrics", "privacy", "SHA-256"),
             [
                 (
-                    record["task"],
-                    record["name"],
-                    record["round"],
-                    len(record["contributors"]),
-                    ", ".join(" ".join(item) for item in measured(record["rules"]["metrics"], record["metrics"])),
-                    record["scheme"],
-                    record["digest"][:16],
+                    each.task,
+                    each.name,
+                    each.round,
+                    len(each.contributors),
+                    ", ".join(" ".join(item) for item in measured(each.rules["metrics"], each.metrics)),
+                    each.scheme,
+                    each.digest[:16],
                 )
-                for record in records
+                for each in models
             ],
         ),
     )

@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from befl.client.members import InForce as InForce
     from befl.client.members import Member as Member
     from befl.client.members import Members as Members
+    from befl.client.models import FinalModel as FinalModel
     from befl.client.models import Models as Models
     from befl.client.models import Verdict as Verdict
     from befl.client.models import verify_folder as verify_folder
@@ -61,13 +62,16 @@ if TYPE_CHECKING:
     from befl.client.simulation import simulate as simulate
     from befl.client.starting import init as init
     from befl.client.tasks import Applied as Applied
+    from befl.client.tasks import Change as Change
     from befl.client.tasks import Departure as Departure
     from befl.client.tasks import Published as Published
     from befl.client.tasks import Refusal as Refusal
+    from befl.client.tasks import RoundRecords as RoundRecords
     from befl.client.tasks import RoundSummary as RoundSummary
     from befl.client.tasks import Steps as Steps
     from befl.client.tasks import Tasks as Tasks
     from befl.client.tasks import TaskSummary as TaskSummary
+    from befl.rules.view import TaskView as TaskView
 
 # on first use: who reads a model folder needs no gRPC, who lists tasks no numpy
 __getattr__, __dir__, __all__ = lazy.names(
@@ -94,19 +98,22 @@ __getattr__, __dir__, __all__ = lazy.names(
         "client.connection": ("Client", "connect", "connect_operator"),
         "client.data": ("ColumnReport", "DataReport", "check_data"),
         "client.members": ("Agent", "ConsortiumParameters", "InForce", "Member", "Members"),
-        "client.models": ("Models", "Verdict", "verify_folder"),
+        "client.models": ("FinalModel", "Models", "Verdict", "verify_folder"),
         "client.prediction": ("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"),
         "client.simulation": ("Simulation", "simulate"),
         "client.starting": ("init",),
         "client.tasks": (
             "Applied",
+            "Change",
             "Departure",
             "Published",
             "Refusal",
+            "RoundRecords",
             "RoundSummary",
             "Steps",
             "Tasks",
             "TaskSummary",
         ),
+        "rules.view": ("TaskView",),
     },
 )

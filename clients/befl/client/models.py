@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from befl.agent.ledger import Ledger
 from befl.agent.store import write_whole
@@ -14,6 +15,48 @@ from befl.rules.errors import BeflError
 from befl.training.predict import read_folder
 
 _SIMULATED: Final = "Without a network, befl model verify holds its files against its own manifest."
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """The record of a final model, as it stands on the ledger.
+
+    Parameters
+    ----------
+    task, name, issuer : str
+        The task that made it, what it is called, and who published it.
+    round, rules, scheme : int, dict of str to str, str
+        Its last round, the rules that it kept, and how updates were hidden.
+    contributors : dict
+        By MSP ID, ``rounds`` and ``weight`` (the sum of training rows).
+    metrics : dict of str to int or None
+        What it does on all held-back rows together; ratios in millionths.
+    model, initial_model : str
+        SHA-256 of the integer model, and of the one that training began with.
+    digest, files : str, dict of str to str
+        SHA-256 of the model folder's manifest, and of each file.
+    txid, finished_ms : str, int
+        The transaction that registered it, and when, milliseconds since 1970.
+    kind, v : str, int
+        What kind of record it is, and of which form.
+    """
+
+    task: str
+    name: str
+    issuer: str
+    round: int
+    rules: dict[str, str]
+    scheme: str
+    contributors: dict[str, dict[str, int]]
+    metrics: dict[str, int | None]
+    model: str
+    initial_model: str
+    digest: str
+    files: dict[str, str]
+    txid: str
+    finished_ms: int
+    kind: str
+    v: int
 
 
 @dataclass(frozen=True)
@@ -44,6 +87,9 @@ class Verdict:
     simulated: bool = False
 
 
+_FIELDS: Final = tuple(field.name for field in dataclasses.fields(FinalModel))
+
+
 class Models:
     """The final models of the channel.
 
@@ -56,9 +102,9 @@ class Models:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def list(self) -> list[dict[str, Any]]:
+    def list(self) -> Sequence[FinalModel]:
         """Return the records of all final models."""
-        return list(self._ledger.models())
+        return [FinalModel(**{name: record[name] for name in _FIELDS}) for record in self._ledger.models()]
 
     def fetch(self, task: str, folder: str | Path) -> Path:
         """Write the model folder of a finished task; every file is held against the ledger first.

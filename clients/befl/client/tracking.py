@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from befl.client.tasks import Tasks
+from befl.client.tasks import RoundRecords, Tasks
 from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 from befl.rules.view import TaskView
@@ -38,10 +38,10 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
         rule = METRICS[change.view.record["rules"]["metrics"]]
         while seen < change.view.record["round"]:
             record = tasks.round(task, seen + 1)
-            if record["round"]["state"] not in ("evaluated", "void"):
+            if record.round["state"] not in ("evaluated", "void"):
                 break
             seen += 1
-            metrics = record["round"].get("metrics")
+            metrics = record.round.get("metrics")
             if metrics is None:
                 continue
             names = {"all together": metrics["pooled"], **metrics["institutions"]}
@@ -121,10 +121,10 @@ def mlflow(uri: str, view: TaskView, *, experiment: str = "befl") -> Iterator[Si
     client.set_terminated(run, "FINISHED")
 
 
-def _origin(task: str, record: Mapping[str, Any]) -> str:
+def _origin(task: str, record: RoundRecords) -> str:
     """Name task, model and the transactions of a round's reports."""
-    reports = ", ".join(f"{msp_id} {item['txid']}" for msp_id, item in sorted(record["reports"].items()))
-    return f"task {task}, model {record['round']['model']}, reports: {reports}"
+    reports = ", ".join(f"{msp_id} {item['txid']}" for msp_id, item in sorted(record.reports.items()))
+    return f"task {task}, model {record.round['model']}, reports: {reports}"
 
 
 def _missing(library: str) -> BeflError:

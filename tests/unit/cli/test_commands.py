@@ -376,7 +376,7 @@ def test_watch_lives(consortium, tmp_path, capsys):
 
 def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatch):
     api = Models(consortium.ledger("Org2MSP"))
-    assert befl_json("model", "list") == api.list()
+    assert befl_json("model", "list") == list(consortium.ledger("Org2MSP").models())
     assert befl_text("model", "list").splitlines()[1].startswith(finished)
     folder = tmp_path / "model"
     assert befl_json("model", "fetch", finished, "--output", str(folder)) == {"folder": str(folder)}

@@ -41,7 +41,7 @@ def test_what_was_fetched_is_the_ledgers(finished, models):
     assert verdict.task == task
     assert verdict.digest == codec.digest((fetched / "manifest.json").read_bytes())
     assert set(verdict.files) == {path.name for path in fetched.iterdir()}
-    assert models.list() == [finished[0].ledger("Org1MSP").model(task)]
+    assert [dataclasses.asdict(each) for each in models.list()] == [finished[0].ledger("Org1MSP").model(task)]
     assert verify_folder(fetched) == dataclasses.replace(verdict, txid="")
     assert verdict.txid
     assert not verdict.simulated

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
@@ -41,7 +42,7 @@ def test_tensorboard(finished, tmp_path):
     assert points[1].value == pytest.approx(pooled["auc_ppm"] / 1e6)
     assert board.Scalars("accuracy/Org1MSP")[1].value == pytest.approx(pooled["accuracy_ppm"] / 1e6)
     [_, origin] = board.Tensors("on the ledger")
-    txid = tasks.round(task, 2)["reports"]["Org1MSP"]["txid"]
+    txid = tasks.round(task, 2).reports["Org1MSP"]["txid"]
     assert f"task {task}, model {tasks.rounds(task)[1].model}, reports: Org1MSP {txid}" in (
         origin.tensor_proto.string_val[0].decode()
     )
@@ -69,7 +70,8 @@ def test_mlflow(finished, tmp_path, monkeypatch):
 def test_void_rounds_are_not_counted(finished, monkeypatch):
     tasks, task = finished
     complete = tasks.round(task, 1)
-    void = {**complete, "round": {key: value for key, value in complete["round"].items() if key != "metrics"}}
+    record = {key: value for key, value in complete.round.items() if key != "metrics"}
+    void = dataclasses.replace(complete, round=record)
     monkeypatch.setattr(tasks, "round", lambda of, number: void if number == 1 else Tasks.round(tasks, of, number))
     sink = Numbers()
     assert tracking.track(tasks, task, sink) == 1
