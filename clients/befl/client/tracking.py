@@ -93,14 +93,26 @@ def mlflow(uri: str, view: TaskView, *, experiment: str = "befl") -> Iterator[Si
     Raises
     ------
     BeflError
-        ``BEFL-C-013`` when the library is not installed.
+        ``BEFL-C-013`` when the library is not installed, or has no such place: a database needs the whole ``mlflow``;
+        ``BEFL-C-006`` when the place cannot be used.
     """
     try:
         from mlflow import MlflowClient  # noqa: PLC0415 - an extra
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+        from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException as Unsupported  # noqa: PLC0415
     except ImportError:
         raise _missing("mlflow-skinny") from None
-    client = MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(experiment)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+    except Unsupported:
+        raise BeflError(
+            "BEFL-C-013",
+            f"the MLflow that is installed cannot write to {uri}",
+            "Name a server, http://HOST:5000; a database, sqlite:///FILE, needs `pip install mlflow`.",
+        ) from None
+    except MlflowException as error:
+        raise BeflError("BEFL-C-006", f"MLflow at {uri}: {error.message.splitlines()[0]}") from None
     number_of = found.experiment_id if found else client.create_experiment(experiment)
     tags = {"befl.task": view.id, "befl.issuer": view.record["issuer"], "befl.app": view.record["app"]["digest"]}
     run = client.create_run(number_of, run_name=f"{view.spec.name} {view.id}", tags=tags).info.run_id

@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 from tests.unit.agent import memory
 from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, asking, counted, initial, spec_of
 
@@ -347,6 +348,20 @@ def test_track(finished, tmp_path, befl_json, befl_text):
     assert befl_text("task", "track", finished, "--tensorboard", folder) == (
         f"2 rounds of task {finished} in {folder}\n"
     )
+
+
+def test_track_in_mlflow(finished, tmp_path, befl_json, befl_text, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "runs").as_uri()
+    made = befl_json("task", "track", finished, "--mlflow", uri)
+    assert made == {"task": finished, "rounds": 2, "tracked_in": uri}
+    assert befl_text("task", "track", finished, "--mlflow", uri) == f"2 rounds of task {finished} in {uri}\n"
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("befl").experiment_id])
+    assert [run.data.tags["befl.task"] for run in runs] == [finished] * 2
+    assert all(f"task {finished}, model " in run.data.tags["befl.round.2"] for run in runs)
+    both = befl_text("task", "track", finished, "--mlflow", uri, "--tensorboard", tmp_path, status=2)
+    assert "name one of --tensorboard DIR and --mlflow URI" in both
 
 
 def test_watch_lives(consortium, tmp_path, capsys):

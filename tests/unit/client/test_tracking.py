@@ -58,6 +58,12 @@ def test_mlflow(finished, tmp_path, monkeypatch):
     [run] = client.search_runs([client.get_experiment_by_name("befl").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["befl.task"] == task
+    for number in (1, 2):
+        tag, record = run.data.tags[f"befl.round.{number}"], tasks.round(task, number)
+        assert tag == (
+            f"task {task}, model {record.round['model']}, reports: Org1MSP {record.reports['Org1MSP']['txid']}"
+        )
+    assert "befl.round.3" not in run.data.tags
     history = client.get_metric_history(run.info.run_id, "loss/all together")
     assert [point.step for point in history] == [1, 2]
     assert history[0].value == pytest.approx(tasks.rounds(task)[0].metrics["loss_micro"] / 1e6)
@@ -65,6 +71,17 @@ def test_mlflow(finished, tmp_path, monkeypatch):
         raise ZeroDivisionError
     statuses = {each.info.status for each in client.search_runs([run.info.experiment_id])}
     assert statuses == {"FINISHED", "FAILED"}
+
+
+@pytest.mark.parametrize(
+    ("uri", "code"), [("sqlite:///{}/runs.db", "BEFL-C-013"), ("nonsense://x", "BEFL-C-013"), ("{}/file", "BEFL-C-006")]
+)
+def test_where_mlflow_cannot_write(finished, tmp_path, monkeypatch, uri, code):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    tasks, task = finished
+    with pytest.raises(BeflError) as caught, tracking.mlflow(uri.format(tmp_path), tasks.get(task)):
+        pass
+    assert caught.value.code == code
 
 
 def test_void_rounds_are_not_counted(finished, monkeypatch):
