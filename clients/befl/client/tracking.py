@@ -99,13 +99,13 @@ def mlflow(uri: str, view: TaskView, *, experiment: str = "befl") -> Iterator[Si
     try:
         from mlflow import MlflowClient  # noqa: PLC0415 - an extra
         from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
-        from mlflow.tracking.registry import UnsupportedModelRegistryStoreURIException as Unsupported  # noqa: PLC0415
+        from mlflow.tracking import registry  # noqa: PLC0415 - as above
     except ImportError:
         raise _missing("mlflow-skinny") from None
     try:
         client = MlflowClient(tracking_uri=uri)
         found = client.get_experiment_by_name(experiment)
-    except Unsupported:
+    except registry.UnsupportedModelRegistryStoreURIException:
         raise BeflError(
             "BEFL-C-013",
             f"the MLflow that is installed cannot write to {uri}",
