@@ -1,9 +1,9 @@
 """How well institutions learn together: real data sets, each against all its rows in one place.
 
-``python benchmarks/run.py heart mnist wisdm a9a nsl_kdd`` measures them one by one; the tables of
-docs/explanation/accuracy.md are what it prints. Everything runs by ``befl.client.simulate``: with the contracts, rules
-and apps of a real network. The data are read from the folder that ``BEFL_BENCH_DATA`` names (``../shared/data``
-by default); what is not there is left out, and said.
+``python benchmarks/run.py heart bits mnist wisdm a9a nsl_kdd`` measures them one by one; the tables of
+docs/explanation/accuracy.md and aggregation.md are what it prints. Everything runs by ``befl.client.simulate``: with
+the contracts, rules and apps of a real network. The data are read from the folder that ``BEFL_BENCH_DATA`` names
+(``../shared/data`` by default); what is not there is left out, and said.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ import os
 import statistics
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -206,13 +207,13 @@ HEART_RULES = {
 }
 
 
-def heart() -> list[Learned]:
-    """Four hospitals, logistic regression: accuracy on the pooled test set of FLamby's split, five training seeds."""
+@contextmanager
+def hospitals() -> Iterator[tuple[dict[str, Path], Path]]:
+    """Write FLamby's split: each hospital's rows to train on, and the test rows of all."""
     header, rows = read_csv(path_of("heart_disease_4sites", "heart_disease_4sites.csv"))
     kept = ["site", *HEART, "label"]
     places = [header.index(name) for name in kept]
     whole = [cells for row in rows if all(cells := [row[place] for place in places])]
-    found: dict[str, list[float]] = {name: [] for name in (*HEART_RULES, "in one place")}
     with tempfile.TemporaryDirectory(prefix="befl-heart-") as folder:
         files, test = {}, []
         for site, tested in HEART_TEST.items():
@@ -220,14 +221,59 @@ def heart() -> list[Learned]:
             test += [row for number, row in enumerate(own) if tested >> number & 1]
             train = [row for number, row in enumerate(own) if not tested >> number & 1]
             files[site] = write_csv(Path(folder) / f"{site}.csv", kept[1:], train)
-        held_back = write_csv(Path(folder) / "test.csv", kept[1:], test)
-        for seed in range(5):
+        yield files, write_csv(Path(folder) / "test.csv", kept[1:], test)
+
+
+def heart(seeds: int = 5) -> list[Learned]:
+    """Four hospitals, logistic regression: accuracy on the pooled test set of FLamby's split, by training seed."""
+    found: dict[str, list[float]] = {name: [] for name in (*HEART_RULES, "in one place")}
+    with hospitals() as (files, held_back):
+        for seed in range(seeds):
             for name, (rule, settings) in HEART_RULES.items():
                 toml = task("heart", 4, rounds=20, app="tabular", settings=settings, data=HEART_DATA, aggregation=rule)
                 found[name].append(together(toml, files, held_back, accuracy, seed))
                 if name == "FedAvg":
                     found["in one place"].append(in_one_place(toml, files.values(), held_back, accuracy, 40))
     return [Learned("heart, 4 hospitals", "by hospital", name, scores) for name, scores in found.items()]
+
+
+#: What is saved on the way, with FedAvg: how it is called, then more of [aggregation] and of [rounds].
+SAVINGS = {
+    "32 bits, all trainers": ("", ""),
+    "16 bits": ("bits = 16", ""),
+    "12 bits": ("bits = 12", ""),
+    "10 bits": ("bits = 10", ""),
+    "8 bits": ("bits = 8", ""),
+    "8 bits, clip 1": ("bits = 8\nclip = 1", ""),
+    "half of the trainers": ("", "fraction = 50\nquorum = 2"),
+}
+
+
+def bits(seeds: int = 5) -> list[Learned]:
+    """The hospitals with fewer bits a value, and with half of the trainers in a round: accuracy and area."""
+    found: list[Learned] = []
+    with hospitals() as (files, held_back):
+        for name, (aggregation, rounds) in SAVINGS.items():
+            rule, settings = HEART_RULES["FedAvg"]
+            toml = task(
+                *("heart", 4),
+                rounds=20,
+                app="tabular",
+                settings=settings,
+                data=HEART_DATA,
+                aggregation=f"{rule}\n{aggregation}",
+                more_rounds=rounds,
+            )
+            areas: list[float] = []
+
+            def score(probabilities: NDArray[np.float32], y: NDArray[np.int64], areas: list[float] = areas) -> float:
+                areas.append(area(probabilities, y))
+                return accuracy(probabilities, y)
+
+            accuracies = [together(toml, files, held_back, score, seed) for seed in range(seeds)]
+            found.append(Learned("heart, 4 hospitals", "accuracy", name, accuracies))
+            found.append(Learned("heart, 4 hospitals", "area under the curve", name, areas))
+    return found
 
 
 # --- digits ---------------------------------------------------------------------------------------------------------
@@ -376,6 +422,7 @@ def nsl_kdd() -> list[Learned]:
 
 STUDIES: dict[str, Callable[[], list[Learned]]] = {
     "heart": heart,
+    "bits": bits,
     "mnist": mnist,
     "wisdm": wisdm,
     "a9a": a9a,

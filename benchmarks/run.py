@@ -28,7 +28,7 @@ import memory
 import replay
 import rounds as whole_rounds
 from consortium import network
-from figure import Figure, median, table
+from figure import BARS, Figure, median, table
 
 import befl.network
 from befl.network.versions import versions
@@ -148,16 +148,26 @@ def learned(name: str) -> Callable[..., list[Figure]]:
             print(f"{name}: left out, {error}")
             return []
         print(learning.table(lines))
-        [central] = [each for each in lines if each.how == "in one place"]
-        made = []
-        for each in lines:
-            figure = Figure(f"{name} {each.partition} {each.how}", round(each.score, 4), "", each.scores)
-            if each is not central:
-                figure.baseline, figure.ratio = f"{name} - in one place", round(each.score / central.score, 4)
-            made.append(figure)
-        return made
+        return figures_of(name, lines)
 
     return measure
+
+
+def figures_of(name: str, lines: list[learning.Learned]) -> list[Figure]:
+    """Make figures of what a study found, each beside that of one place; where a bar is a difference, that as well."""
+    central = next((each for each in lines if each.how == "in one place"), None)
+    made = []
+    for each in lines:
+        figure = Figure(f"{name} {each.partition} {each.how}", round(each.score, 4), "", each.scores)
+        made.append(figure)
+        if central is None or each is central:
+            continue
+        figure.baseline, figure.ratio = f"{name} - in one place", round(each.score / central.score, 4)
+        behind = f"{figure.name}, points behind"
+        if behind in BARS:
+            points = round(100 * (central.score - each.score), 2)
+            made.append(Figure(behind, points, "", [points], baseline=figure.baseline))
+    return made
 
 
 SPEED: dict[str, Callable[..., list[Figure]]] = {

@@ -167,6 +167,29 @@ def test_the_page(trained, consortium, tmp_path):
     assert stat.S_IMODE((tmp_path / "ledger.gz").stat().st_mode) == 0o600
 
 
+def test_the_page_on_export(trained, consortium, tmp_path):
+    """Every block of docs/how-to/follow-and-export.md, typed one after another in one folder."""
+    page = (Path(__file__).parents[2] / "docs/how-to/follow-and-export.md").read_text()
+    typed = "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
+    environment = {**os.environ, **commands.python_environment()}
+    done = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", f'befl() {{ {" ".join(BEFL)} "$@"; }}\n{typed}'],
+        cwd=tmp_path,
+        env=environment | {"BEFL_NETWORK": str(consortium.directory), "TASK": trained[0]},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    rounds = r"(\d+) rounds of task " + trained[0]
+    [board, runs] = re.findall(rf"^{rounds} in (?:board|file://{tmp_path}/runs)$", done.stdout, re.MULTILINE)
+    assert board == runs != "0"
+    assert f"{(tmp_path / 'model.onnx').stat().st_size} bytes in model.onnx" in done.stdout
+    assert [path.name.startswith("events.out.tfevents") for path in (tmp_path / "board").glob("*/*")] == [True]
+
+
 def replay_fails(task, file, *options) -> list[str]:
     """Replay a file that is no good, and return what was printed."""
     done = subprocess.run(

@@ -6,8 +6,18 @@ is next, does it, and reads again; killing it at any moment costs time and nothi
 
 from __future__ import annotations
 
-from befl.agent.config import AgentConfig
-from befl.agent.daemon import Agent
-from befl.agent.ledger import Ledger, Transactor
+from typing import TYPE_CHECKING
 
-__all__ = ["Agent", "AgentConfig", "Ledger", "Transactor"]
+from befl import lazy
+
+if TYPE_CHECKING:
+    from befl.agent.config import AgentConfig as AgentConfig
+    from befl.agent.daemon import Agent as Agent
+    from befl.agent.ledger import Ledger as Ledger
+    from befl.agent.ledger import Transactor as Transactor
+
+# on first use: who reads the ledger (befl.client) needs no daemon
+__getattr__, __dir__, __all__ = lazy.names(
+    __name__,
+    {"agent.config": ("AgentConfig",), "agent.daemon": ("Agent",), "agent.ledger": ("Ledger", "Transactor")},
+)

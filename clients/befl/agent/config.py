@@ -6,15 +6,17 @@ import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from befl.agent.store import named, read_whole
-from befl.operations.server import Tls
 from befl.rules.errors import BeflError
 from befl.rules.names import MSP_ID
 from befl.rules.reader import Boolean, Choice, Either, Integer, Mapped, Sequence, Table, Text, parse_toml, read, setting
 from befl.rules.schemes import SCHEMES
 from befl.rules.spec import MOST_INSTITUTIONS
+
+if TYPE_CHECKING:
+    from befl.operations.server import Tls
 
 _PATH: Final = Text(most=1_000, pattern=r"[^\x00-\x1f\x7f]+", expects="a path")
 _WORD: Final = Text(most=64, pattern=r"[A-Za-z][A-Za-z0-9_\-]*", expects="a word (letters, digits, _ and -)")
@@ -172,6 +174,8 @@ class AgentConfig:
         for name, value in named.items():
             if not value:
                 raise BeflError("BEFL-C-003", f"metrics.{name}: missing", "TLS needs certificate, key and client_ca.")
+        from befl.operations.server import Tls  # noqa: PLC0415  # only who wants metrics pays for a server
+
         return Tls(self.folder / table.certificate, self.folder / table.key, self.folder / table.client_ca)
 
     def data_path(self, alias: str) -> Path:

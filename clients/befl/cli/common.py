@@ -17,7 +17,7 @@ from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 
 if TYPE_CHECKING:
-    from befl.client import Waiting
+    from befl.client import Client, Waiting
 
 _HERE: Final = Path("network")
 _WHERE: Final = (
@@ -97,27 +97,36 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
         def run(
             *args: Any, network: Path | None, identity: str | None, profile: Path | None, user: Path | None, **rest: Any
         ) -> None:
-            from befl.client import connect
-
             if profile is None and user is None:
                 network = place(network, optional=optional)
                 if network is None and optional:
                     command(None, *args, **rest)
                     return
-            elif profile is None or user is None:
-                raise click.UsageError("--profile and --user go together")
-            elif typed("network") or typed("identity"):
-                raise click.UsageError("--profile and --user say where and as whom, as --network and --as do")
-            try:
-                client = connect(network=network, identity=identity, profile=profile, user=user, name=name)
-            except BeflError as error:
-                raise error if network or profile else BeflError(error.code, error.message, _WHERE) from None
-            with client:
+            with opened(name, network, identity, profile, user) as client:
                 command(client, *args, **rest)
 
         return run
 
     return wrap
+
+
+def opened(name: str, network: Path | None, identity: str | None, profile: Path | None, user: Path | None) -> Client:
+    """Connect by the options that :func:`where` gives; ``name`` is the identity that is meant by default."""
+    from befl.client import connect
+
+    check_where(profile, user)
+    try:
+        return connect(network=network, identity=identity, profile=profile, user=user, name=name)
+    except BeflError as error:
+        raise error if network or profile else BeflError(error.code, error.message, _WHERE) from None
+
+
+def check_where(profile: Path | None, user: Path | None) -> None:
+    """Refuse options that say twice, or half, where and as whom."""
+    if (profile is None) != (user is None):
+        raise click.UsageError("--profile and --user go together")
+    if profile is not None and (typed("network") or typed("identity")):
+        raise click.UsageError("--profile and --user say where and as whom, as --network and --as do")
 
 
 def place(network: Path | None, *, optional: bool) -> Path | None:

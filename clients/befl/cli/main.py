@@ -29,7 +29,7 @@ _COMMANDS: Final = {
     "task": ("befl.cli.task:task", "Publish tasks, look at them, watch them, apply, decline, leave, cancel."),
     "agent": ("befl.cli.agent:agent", "Run an institution's agent."),
     "app": ("befl.cli.app:app", "Pack training apps, look at them, add them to the ledger, approve them."),
-    "model": ("befl.cli.model:model", "List, fetch and verify final models."),
+    "model": ("befl.cli.model:model", "List, fetch, verify, evaluate and export final models."),
     "predict": ("befl.cli.predict:predict", "Predict with a model folder; needs no network."),
     "audit": ("befl.cli.audit:audit", "See who did what and when on the ledger, and check all of it."),
     "doctor": ("befl.cli.doctor:doctor", "Find what is wrong with installation, network, agent and data."),

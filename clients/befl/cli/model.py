@@ -7,15 +7,27 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import app_option, connected, emit, format_option, measured, python_option, table
+from befl.cli.common import (
+    app_option,
+    check_where,
+    connected,
+    emit,
+    format_option,
+    measured,
+    opened,
+    place,
+    python_option,
+    table,
+    where,
+)
 
 if TYPE_CHECKING:
-    from befl.client import Client
+    from befl.client import Client, Verdict
 
 
 @click.group()
 def model() -> None:
-    """List, fetch, verify and export final models."""
+    """List, fetch, verify, evaluate and export final models."""
 
 
 @model.command("list")
@@ -26,19 +38,19 @@ def list_models(client: Client, form: str) -> None:
     emit(
         client.models.list(),
         form,
-        lambda records: table(
+        lambda models: table(
             ("task", "name", "rounds", "institutions", "metrics", "privacy", "SHA-256"),
             [
                 (
-                    record["task"],
-                    record["name"],
-                    record["round"],
-                    len(record["contributors"]),
-                    ", ".join(" ".join(item) for item in measured(record["rules"]["metrics"], record["metrics"])),
-                    record["scheme"],
-                    record["digest"][:16],
+                    each.task,
+                    each.name,
+                    each.round,
+                    len(each.contributors),
+                    ", ".join(" ".join(item) for item in measured(each.rules["metrics"], each.metrics)),
+                    each.scheme,
+                    each.digest[:16],
                 )
-                for record in records
+                for each in models
             ],
         ),
     )
@@ -62,20 +74,67 @@ def fetch(client: Client, task: str, output: Path | None, form: str) -> None:
 
 @model.command()
 @click.argument("folder", type=click.Path(path_type=Path))
-@connected("agent")
+@where("agent")
 @format_option
-def verify(client: Client, folder: Path, form: str) -> None:
-    """Hold a model folder against its manifest, file by file, and the manifest against the ledger."""
-    emit(
-        client.models.verify(folder),
-        form,
-        lambda verdict: "\n".join(
-            [
-                *(f"ok  {name}  {digest[:16]}" for name, digest in sorted(verdict.files.items())),
-                f"the ledger registered this folder in transaction {verdict.txid[:16]} for task {verdict.task}",
-            ]
-        ),
-    )
+def verify(
+    folder: Path, network: Path | None, identity: str | None, profile: Path | None, user: Path | None, form: str
+) -> None:
+    """Hold a model folder against its manifest, file by file, and the manifest against the ledger.
+
+    The files come first and need no network. Where no network is named and ./network is none, that is all: the command
+    says so and exits with 0. With a network it exits with 0 only when the ledger registered this folder.
+
+    Exit status 1 when a file is altered or missing, or when the ledger has another manifest or none for the task, as it
+    has none for the model of a simulation; 2 when there is no such folder, or the network cannot be reached.
+    """
+    from befl.client import verify_folder
+
+    check_where(profile, user)
+    found = verify_folder(folder)
+    if profile is None:
+        network = place(network, optional=False) or place(network, optional=True)
+    if network is not None or profile is not None:
+        with opened("agent", network, identity, profile, user) as client:
+            found = client.models.verify(folder)
+    emit(found, form, _verdict)
+
+
+def _verdict(found: Verdict) -> str:
+    if found.txid:
+        last = f"the ledger registered this folder in transaction {found.txid[:16]} for task {found.task}"
+    elif found.simulated:
+        last = "the files are as the manifest says; a simulation made them: this model stands on no ledger"
+    else:
+        last = (
+            "the files are as the manifest says; they were not held against a ledger: "
+            f"name the network (--network DIR --as ORG) to ask it about task {found.task}"
+        )
+    return "\n".join([*(f"ok  {name}  {digest[:16]}" for name, digest in sorted(found.files.items())), last])
+
+
+@model.command()
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("data", type=click.Path(path_type=Path))
+@click.option(
+    "--held-back",
+    is_flag=True,
+    help="Only on the rows that an institution with this file held back, by the task's id and percentage.",
+)
+@app_option
+@python_option
+@format_option
+def evaluate(folder: Path, data: Path, held_back: bool, app: Path | None, python: str | None, form: str) -> None:
+    """Say how good the model in FOLDER is on the file DATA, in the terms of its card. Needs no network.
+
+    Without --held-back all rows count, those that the model was trained on included. With it, and with the file that an
+    institution's agent used, these are the figures of the card for that institution.
+    """
+    from befl.client.prediction import load_model, read_app
+
+    loaded = load_model(folder)
+    metrics = loaded.evaluate(data, held_back=held_back, app=read_app(app) if app else None, python=python)
+    shown = [("rows", str(metrics["rows"])), *measured(loaded.metrics_rule, metrics)]
+    emit(metrics, form, lambda _: table(tuple(name for name, _ in shown), [tuple(text for _, text in shown)]))
 
 
 @model.command()

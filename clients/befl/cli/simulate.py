@@ -125,10 +125,9 @@ def _end(made: Simulation, output: Path | None, app: Path) -> str:
         f"task {made.task}, model {made.model[:16]}",
     ]
     if output is not None:
-        lines.append(
-            f"model in {output / 'model'}; try: befl predict {shlex.quote(str(output / 'model'))} DATA.csv"
-            + (f" --app {shlex.quote(str(app))}" if own else "")
-        )
+        command = f"befl predict {shlex.quote(str(output / 'model'))} DATA.csv"
+        command += f" --app {shlex.quote(str(app))}" if own else ""
+        lines.append(f"model in {output / 'model'}, on no ledger; try: {command}")
     else:
         lines.append("nothing was kept; --output DIR keeps the model")
     return "\n".join(lines)

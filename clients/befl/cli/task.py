@@ -151,7 +151,9 @@ def watch(client: Client, id: str, form: str) -> None:  # noqa: A002  # the argu
 @click.argument("id")
 @click.option("--tensorboard", type=click.Path(path_type=Path), metavar="DIR", help="A folder for TensorBoard.")
 @click.option(
-    "--mlflow", metavar="URI", help="An MLflow tracking server, such as http://localhost:5000 or sqlite:///mlflow.db."
+    "--mlflow",
+    metavar="URI",
+    help="An MLflow tracking server, such as http://localhost:5000; sqlite:///mlflow.db needs `pip install mlflow`.",
 )
 @connected("agent")
 @format_option

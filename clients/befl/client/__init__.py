@@ -15,6 +15,9 @@ from befl import lazy
 if TYPE_CHECKING:
     from befl.agent.ledger import Receipt as Receipt
     from befl.agent.start import run_agent as run_agent
+    from befl.audit.query import Entry as Entry
+    from befl.audit.query import Page as Page
+    from befl.audit.replay import Replay as Replay
     from befl.client.agents import AgentStatus as AgentStatus
     from befl.client.agents import TaskStatus as TaskStatus
     from befl.client.agents import Waiting as Waiting
@@ -30,9 +33,6 @@ if TYPE_CHECKING:
     from befl.client.approvals import pack_app as pack_app
     from befl.client.approvals import withdraw_app as withdraw_app
     from befl.client.audit import Audit as Audit
-    from befl.client.audit import Entry as Entry
-    from befl.client.audit import Page as Page
-    from befl.client.audit import Replay as Replay
     from befl.client.audit import replay_files as replay_files
     from befl.client.configuration import Setting as Setting
     from befl.client.configuration import agent_settings as agent_settings
@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from befl.client.members import InForce as InForce
     from befl.client.members import Member as Member
     from befl.client.members import Members as Members
+    from befl.client.models import FinalModel as FinalModel
     from befl.client.models import Models as Models
     from befl.client.models import Verdict as Verdict
     from befl.client.models import verify_folder as verify_folder
@@ -61,13 +62,16 @@ if TYPE_CHECKING:
     from befl.client.simulation import simulate as simulate
     from befl.client.starting import init as init
     from befl.client.tasks import Applied as Applied
+    from befl.client.tasks import Change as Change
     from befl.client.tasks import Departure as Departure
     from befl.client.tasks import Published as Published
     from befl.client.tasks import Refusal as Refusal
+    from befl.client.tasks import RoundRecords as RoundRecords
     from befl.client.tasks import RoundSummary as RoundSummary
     from befl.client.tasks import Steps as Steps
     from befl.client.tasks import Tasks as Tasks
     from befl.client.tasks import TaskSummary as TaskSummary
+    from befl.rules.view import TaskView as TaskView
 
 # on first use: who reads a model folder needs no gRPC, who lists tasks no numpy
 __getattr__, __dir__, __all__ = lazy.names(
@@ -75,6 +79,8 @@ __getattr__, __dir__, __all__ = lazy.names(
     {
         "agent.ledger": ("Receipt",),
         "agent.start": ("run_agent",),
+        "audit.query": ("Entry", "Page"),
+        "audit.replay": ("Replay",),
         "client.agents": ("AgentStatus", "TaskStatus", "Waiting", "agent_status", "waiting"),
         "client.approvals": (
             "App",
@@ -87,24 +93,27 @@ __getattr__, __dir__, __all__ = lazy.names(
             "pack_app",
             "withdraw_app",
         ),
-        "client.audit": ("Audit", "Entry", "Page", "Replay", "replay_files"),
+        "client.audit": ("Audit", "replay_files"),
         "client.configuration": ("Setting", "agent_settings", "connection_settings"),
         "client.connection": ("Client", "connect", "connect_operator"),
         "client.data": ("ColumnReport", "DataReport", "check_data"),
         "client.members": ("Agent", "ConsortiumParameters", "InForce", "Member", "Members"),
-        "client.models": ("Models", "Verdict", "verify_folder"),
+        "client.models": ("FinalModel", "Models", "Verdict", "verify_folder"),
         "client.prediction": ("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"),
         "client.simulation": ("Simulation", "simulate"),
         "client.starting": ("init",),
         "client.tasks": (
             "Applied",
+            "Change",
             "Departure",
             "Published",
             "Refusal",
+            "RoundRecords",
             "RoundSummary",
             "Steps",
             "Tasks",
             "TaskSummary",
         ),
+        "rules.view": ("TaskView",),
     },
 )

@@ -1,22 +1,24 @@
-"""What an auditor does: see what happened on the ledger, and check all of it."""
+"""What an auditor does: see what happened on the ledger, and check all of it.
+
+The engine of the audit is imported when it is asked: who connects to publish a task does without.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from befl.audit.block import Block
-from befl.audit.peers import compare
-from befl.audit.query import Entry, Page, Query, query
-from befl.audit.replay import Replay, replay
-from befl.audit.source import from_files, from_peer, write_file
-from befl.gateway import Network, PeerAddress
-from befl.gateway.ask import PeerQuestions
 from befl.rules import artefact
 from befl.rules.errors import BeflError
 from befl.training.predict import NO_MODEL
 
-__all__ = ["Audit", "Entry", "Page", "Replay", "replay_files"]
+if TYPE_CHECKING:
+    from befl.audit.block import Block
+    from befl.audit.query import Page
+    from befl.audit.replay import Replay
+    from befl.gateway import Network, PeerAddress
+    from befl.gateway.ask import PeerQuestions
 
 
 class Audit:
@@ -68,6 +70,9 @@ class Audit:
         BeflError
             ``BEFL-C-004`` for a limit or a bookmark that cannot be.
         """
+        from befl.audit.query import Query, query  # noqa: PLC0415 - see the module
+        from befl.audit.source import from_peer  # noqa: PLC0415 - see the module
+
         wanted = Query(task, msp_id, kind, since_ms, until_ms, limit, after)
         return query(from_peer(self._network, wanted.place[0], private=False), wanted)
 
@@ -98,6 +103,10 @@ class Audit:
             ``BEFL-T-007`` when there is no such task; ``BEFL-C-006`` and ``BEFL-G-035`` for files, ``BEFL-G-...`` for
             peers, when there are no blocks to look at; ``BEFL-C-006`` when ``model`` is no model folder.
         """
+        from befl.audit.peers import compare  # noqa: PLC0415 - see the module
+        from befl.audit.replay import replay  # noqa: PLC0415 - see the module
+        from befl.audit.source import from_files, from_peer  # noqa: PLC0415 - see the module
+
         paths = [Path(each) for each in files]
         return replay(
             from_files(paths) if paths else from_peer(self._network),
@@ -125,6 +134,8 @@ class Audit:
         BeflError
             ``BEFL-C-006`` when there is such a file, or it cannot be written.
         """
+        from befl.audit.source import from_peer, write_file  # noqa: PLC0415 - see the module
+
         count = 0
 
         def counted() -> Iterable[Block]:
@@ -147,6 +158,9 @@ def replay_files(
     progress: Callable[[int], None] = lambda _: None,
 ) -> Replay:
     """Replay recorded ledgers without any network; as :meth:`Audit.replay`."""
+    from befl.audit.replay import replay  # noqa: PLC0415 - see the module
+    from befl.audit.source import from_files  # noqa: PLC0415 - see the module
+
     blocks = from_files([Path(each) for each in files])
     return replay(blocks, task, chaincode=chaincode, folder=_model(model), progress=progress)
 

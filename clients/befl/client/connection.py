@@ -5,7 +5,7 @@ from __future__ import annotations
 import functools
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from befl.agent.config import load
 from befl.agent.ledger import Ledger
@@ -14,10 +14,12 @@ from befl.client.audit import Audit
 from befl.client.members import ConsortiumParameters, Members
 from befl.client.models import Models
 from befl.client.tasks import Tasks
-from befl.gateway import Gateway, Profile
-from befl.gateway import connect as open_gateway
-from befl.gateway.ask import PeerQuestions
 from befl.rules.errors import BeflError
+
+if TYPE_CHECKING:
+    from befl.gateway import Gateway, Profile
+    from befl.gateway.ask import PeerQuestions
+    from befl.gateway.profile import PeerAddress
 
 
 class Client:
@@ -63,11 +65,13 @@ class Client:
         self.models = Models(self.ledger)
         self.members = Members(self.ledger)
         self.parameters = ConsortiumParameters(self.ledger)
-        self.audit = Audit(
-            self._network,
-            lambda peer: PeerQuestions(peer or profile.peers[0], user, profile.msp_id, channel),
-            chaincode,
-        )
+
+        def ask(peer: PeerAddress | None) -> PeerQuestions:
+            from befl.gateway.ask import PeerQuestions  # noqa: PLC0415 - gRPC comes with a connection
+
+            return PeerQuestions(peer or profile.peers[0], user, profile.msp_id, channel)
+
+        self.audit = Audit(self._network, ask, chaincode)
 
     def close(self) -> None:
         """Close the connection."""
@@ -113,6 +117,9 @@ def connect(
         ``BEFL-C-009`` when it is not clear where or as whom, ``BEFL-N-009`` when the folder holds no network,
         ``BEFL-G-...`` when the files cannot be used.
     """
+    from befl.gateway import Profile  # noqa: PLC0415 - gRPC comes with a connection, not with its name
+    from befl.gateway import connect as open_gateway  # noqa: PLC0415 - as above
+
     if profile is None or user is None:
         if network is None:
             raise BeflError("BEFL-C-009", "neither a network folder nor a profile with a user folder is given")

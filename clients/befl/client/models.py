@@ -2,41 +2,92 @@
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Final
 
 from befl.agent.ledger import Ledger
 from befl.agent.store import write_whole
-from befl.agent.worker import model_files
 from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
 from befl.training.predict import read_folder
 
+_SIMULATED: Final = "Without a network, befl model verify holds its files against its own manifest."
+
+
+@dataclass(frozen=True)
+class FinalModel:
+    """The record of a final model, as it stands on the ledger.
+
+    Parameters
+    ----------
+    task, name, issuer : str
+        The task that made it, what it is called, and who published it.
+    round, rules, scheme : int, dict of str to str, str
+        Its last round, the rules that it kept, and how updates were hidden.
+    contributors : dict
+        By MSP ID, ``rounds`` and ``weight`` (the sum of training rows).
+    metrics : dict of str to int or None
+        What it does on all held-back rows together; ratios in millionths.
+    model, initial_model : str
+        SHA-256 of the integer model, and of the one that training began with.
+    digest, files : str, dict of str to str
+        SHA-256 of the model folder's manifest, and of each file.
+    txid, finished_ms : str, int
+        The transaction that registered it, and when, milliseconds since 1970.
+    kind, v : str, int
+        What kind of record it is, and of which form.
+    """
+
+    task: str
+    name: str
+    issuer: str
+    round: int
+    rules: dict[str, str]
+    scheme: str
+    contributors: dict[str, dict[str, int]]
+    metrics: dict[str, int | None]
+    model: str
+    initial_model: str
+    digest: str
+    files: dict[str, str]
+    txid: str
+    finished_ms: int
+    kind: str
+    v: int
+
 
 @dataclass(frozen=True)
 class Verdict:
-    """A model folder that was held against its manifest and the ledger, file by file.
+    """A model folder whose files are as its manifest says, and what is known of the ledger.
 
     Parameters
     ----------
     task : str
         The task that made it.
     digest : str
-        SHA-256 of the manifest, as the ledger has it.
+        SHA-256 of the manifest.
     model : str
         SHA-256 of the integer model.
     files : dict of str to str
         SHA-256 of each file.
     txid : str
-        The transaction that registered it.
+        The transaction that registered it; empty when it was not held against a ledger.
+    simulated : bool
+        Whether the manifest says that a simulation made it: then it stands on no ledger.
     """
 
     task: str
     digest: str
     model: str
     files: dict[str, str]
-    txid: str
+    txid: str = ""
+    simulated: bool = False
+
+
+_FIELDS: Final = tuple(field.name for field in dataclasses.fields(FinalModel))
 
 
 class Models:
@@ -51,9 +102,9 @@ class Models:
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
 
-    def list(self) -> list[dict[str, Any]]:
+    def list(self) -> Sequence[FinalModel]:
         """Return the records of all final models."""
-        return list(self._ledger.models())
+        return [FinalModel(**{name: record[name] for name in _FIELDS}) for record in self._ledger.models()]
 
     def fetch(self, task: str, folder: str | Path) -> Path:
         """Write the model folder of a finished task; every file is held against the ledger first.
@@ -64,6 +115,8 @@ class Models:
             ``BEFL-T-007`` when the task has no final model, ``BEFL-M-007`` when the peer's bytes are not the ledger's,
             ``BEFL-C-012`` when the folder holds something else.
         """
+        from befl.agent.worker import model_files  # noqa: PLC0415 - an agent's work, for who takes a model home
+
         files = model_files(self._ledger, self._ledger.view(task))
         place = Path(folder)
         foreign = sorted({each.name for each in place.iterdir()} - set(files)) if place.exists() else []
@@ -81,16 +134,18 @@ class Models:
         Raises
         ------
         BeflError
-            ``BEFL-M-009``; the message names the file.
+            ``BEFL-M-009``; the message names the file. So too for a simulation's model: it stands on no ledger.
         """
-        manifest = verify_folder(folder)
-        record = self._ledger.model(manifest["task"])
-        digest = codec.digest(canonical.dumps(manifest))
-        if digest != record["digest"] or manifest["model"] != record["model"]:
+        found = verify_folder(folder)
+        if found.simulated:
+            raise BeflError("BEFL-M-009", f"{folder}: befl simulate made it, it stands on no ledger", _SIMULATED)
+        record = self._ledger.model(found.task)
+        if found.digest != record["digest"] or found.model != record["model"]:
             raise BeflError(
-                "BEFL-M-009", f"{folder}: the manifest has SHA-256 {digest[:16]}, the ledger {record['digest'][:16]}"
+                "BEFL-M-009",
+                f"{folder}: the manifest has SHA-256 {found.digest[:16]}, the ledger {record['digest'][:16]}",
             )
-        return Verdict(record["task"], digest, record["model"], record["files"], record["txid"])
+        return dataclasses.replace(found, txid=record["txid"])
 
 
 def _task_of(manifest: Path) -> str:
@@ -101,13 +156,13 @@ def _task_of(manifest: Path) -> str:
         return ""
 
 
-def verify_folder(folder: str | Path) -> dict[str, Any]:
+def verify_folder(folder: str | Path) -> Verdict:
     """Hold the files of a model folder against its manifest, without any network; there may be none besides.
 
     Returns
     -------
-    dict
-        The manifest.
+    Verdict
+        Without a transaction: whether the manifest is the ledger's only :meth:`Models.verify` knows.
 
     Raises
     ------
@@ -119,4 +174,11 @@ def verify_folder(folder: str | Path) -> dict[str, Any]:
     more = sorted({each.name for each in path.iterdir()} - {*files, artefact.MANIFEST})
     if more:
         raise BeflError("BEFL-M-009", f"{path / more[0]} is no part of the model: the manifest does not name it")
-    return manifest
+    digest = codec.digest(canonical.dumps(manifest))
+    return Verdict(
+        task=manifest["task"],
+        digest=digest,
+        model=manifest["model"],
+        files=manifest["files"] | {artefact.MANIFEST: digest},
+        simulated=manifest.get("simulated") is True,
+    )

@@ -186,6 +186,23 @@ class RoundSummary:
 
 
 @dataclass(frozen=True)
+class RoundRecords:
+    """A round as it stands on the ledger; the reference describes each record.
+
+    Parameters
+    ----------
+    round : dict
+        The round's own record.
+    updates, reports : dict of str to dict
+        By MSP ID, the records of what was submitted and reported, with their transactions.
+    """
+
+    round: dict[str, Any]
+    updates: dict[str, dict[str, Any]]
+    reports: dict[str, dict[str, Any]]
+
+
+@dataclass(frozen=True)
 class Refusal:
     """An institution that was not taken, or whose update or report does not count.
 
@@ -305,9 +322,10 @@ class Tasks:
             _detailed(each, end, closings.get(each["round"]["round"])) for each, end in zip(found, ends, strict=False)
         ]
 
-    def round(self, task: str, number: int) -> dict[str, Any]:
-        """Return a round as it stands on the ledger: ``round``, ``updates`` and ``reports``."""
-        return self._ledger.round(task, number)
+    def round(self, task: str, number: int) -> RoundRecords:
+        """Return a round as it stands on the ledger."""
+        found = self._ledger.round(task, number)
+        return RoundRecords(found["round"], found["updates"], found["reports"])
 
     def apply(self, task: str, *, config: str | Path | None = None) -> Applied:
         """Apply to a task for the institution, with the digest of the task's app.

@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
-from befl.client.tasks import Tasks
+from befl.client.tasks import RoundRecords, Tasks
 from befl.rules.errors import BeflError
 from befl.rules.metrics import METRICS
 from befl.rules.view import TaskView
@@ -38,10 +38,10 @@ def track(tasks: Tasks, task: str, sink: Sink) -> int:
         rule = METRICS[change.view.record["rules"]["metrics"]]
         while seen < change.view.record["round"]:
             record = tasks.round(task, seen + 1)
-            if record["round"]["state"] not in ("evaluated", "void"):
+            if record.round["state"] not in ("evaluated", "void"):
                 break
             seen += 1
-            metrics = record["round"].get("metrics")
+            metrics = record.round.get("metrics")
             if metrics is None:
                 continue
             names = {"all together": metrics["pooled"], **metrics["institutions"]}
@@ -93,14 +93,26 @@ def mlflow(uri: str, view: TaskView, *, experiment: str = "befl") -> Iterator[Si
     Raises
     ------
     BeflError
-        ``BEFL-C-013`` when the library is not installed.
+        ``BEFL-C-013`` when the library is not installed, or has no such place: a database needs the whole ``mlflow``;
+        ``BEFL-C-006`` when the place cannot be used.
     """
     try:
         from mlflow import MlflowClient  # noqa: PLC0415 - an extra
+        from mlflow.exceptions import MlflowException  # noqa: PLC0415 - as above
+        from mlflow.tracking import registry  # noqa: PLC0415 - as above
     except ImportError:
         raise _missing("mlflow-skinny") from None
-    client = MlflowClient(tracking_uri=uri)
-    found = client.get_experiment_by_name(experiment)
+    try:
+        client = MlflowClient(tracking_uri=uri)
+        found = client.get_experiment_by_name(experiment)
+    except registry.UnsupportedModelRegistryStoreURIException:
+        raise BeflError(
+            "BEFL-C-013",
+            f"the MLflow that is installed cannot write to {uri}",
+            "Name a server, http://HOST:5000; a database, sqlite:///FILE, needs `pip install mlflow`.",
+        ) from None
+    except MlflowException as error:
+        raise BeflError("BEFL-C-006", f"MLflow at {uri}: {error.message.splitlines()[0]}") from None
     number_of = found.experiment_id if found else client.create_experiment(experiment)
     tags = {"befl.task": view.id, "befl.issuer": view.record["issuer"], "befl.app": view.record["app"]["digest"]}
     run = client.create_run(number_of, run_name=f"{view.spec.name} {view.id}", tags=tags).info.run_id
@@ -121,10 +133,10 @@ def mlflow(uri: str, view: TaskView, *, experiment: str = "befl") -> Iterator[Si
     client.set_terminated(run, "FINISHED")
 
 
-def _origin(task: str, record: Mapping[str, Any]) -> str:
+def _origin(task: str, record: RoundRecords) -> str:
     """Name task, model and the transactions of a round's reports."""
-    reports = ", ".join(f"{msp_id} {item['txid']}" for msp_id, item in sorted(record["reports"].items()))
-    return f"task {task}, model {record['round']['model']}, reports: {reports}"
+    reports = ", ".join(f"{msp_id} {item['txid']}" for msp_id, item in sorted(record.reports.items()))
+    return f"task {task}, model {record.round['model']}, reports: {reports}"
 
 
 def _missing(library: str) -> BeflError:

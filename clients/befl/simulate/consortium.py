@@ -23,7 +23,7 @@ from befl.agent.store import Store
 from befl.agent.worker import Worker, model_files
 from befl.ledger import Creator, MemoryLedger, Submitted, befl_ledger, make_creator
 from befl.operations.watch import AgentWatch
-from befl.rules import codec
+from befl.rules import artefact, canonical, codec
 from befl.rules.errors import BeflError
 from befl.rules.names import msp_id_of
 from befl.rules.reader import milliseconds
@@ -33,6 +33,7 @@ from befl.training import AppCode, Trainer
 from befl.training.data import problem
 
 ISSUER: Final = "SimulationMSP"
+_CARD: Final = "card.md"
 _BEGIN_MS: Final = 1_700_000_000_000
 _TURN_MS: Final = 1
 
@@ -72,9 +73,9 @@ class Simulation:
     rounds : tuple of Round
         Every round, void ones too.
     files : dict of str to bytes
-        The model folder.
+        The model folder, which says that it stands on no ledger.
     digest : str
-        SHA-256 of its manifest, as the ledger has it.
+        SHA-256 of its manifest.
     model : str
         SHA-256 of the integer model.
     blocks : int
@@ -236,12 +237,13 @@ class _Consortium:
                 self._wait(pauses, working)
         record = auditor.view(name).record
         registered = auditor.model(name)
+        files = _on_no_ledger(model_files(auditor, auditor.view(name)))
         return Simulation(
             task=name,
             record=record,
             rounds=tuple(self._rounds),
-            files=model_files(auditor, auditor.view(name)),
-            digest=registered["digest"],
+            files=files,
+            digest=codec.digest(files[artefact.MANIFEST]),
             model=registered["model"],
             blocks=self._memory.height,
             seconds=time.monotonic() - started,
@@ -290,6 +292,15 @@ class _Consortium:
         if self._idle_ms > most_ms:
             reasons = "; ".join(f"{msp_id}: {worker.says or 'waits'}" for msp_id, worker in working.items())
             raise BeflError("BEFL-C-010", f"the task does not go on: {reasons}")
+
+
+def _on_no_ledger(files: Mapping[str, bytes]) -> dict[str, bytes]:
+    """Say in a model folder that the ledger it was made on is gone: in the manifest, and as the card's last words."""
+    head, _, _ = files[_CARD].decode().rpartition("\n\n")
+    card = f"{head}\n\nA simulation: this model stands on no ledger.\n".encode()
+    manifest = canonical.loads(files[artefact.MANIFEST])
+    manifest |= {"files": manifest["files"] | {_CARD: codec.digest(card)}, "simulated": True}
+    return {**files, _CARD: card, artefact.MANIFEST: canonical.dumps(manifest)}
 
 
 def _step(msp_id: str, worker: Worker) -> float | None:

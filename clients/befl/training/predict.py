@@ -16,9 +16,10 @@ from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor, read_layout
 from befl.rules.metrics import METRICS
 from befl.rules.reader import read
+from befl.rules.seeds import rows_seed
 from befl.rules.spec import DataSpec
 from befl.training.app import AppCode, builtin_apps
-from befl.training.data import Table, load, problem
+from befl.training.data import Table, load, problem, split
 from befl.training.metrics import COUNTING
 from befl.training.trainer import Trainer
 
@@ -73,6 +74,8 @@ class Model:
         The rule of metrics, such as ``binary/1``.
     digest : str
         SHA-256 of the manifest, which the ledger records.
+    task : str
+        The task's id, from which it follows which rows were held back.
     """
 
     app_name: str
@@ -83,6 +86,7 @@ class Model:
     vector: NDArray[np.float32]
     metrics_rule: str
     digest: str
+    task: str
 
     def predict(self, path: str | Path, *, app: AppCode | None = None, python: str | None = None) -> Predictions:
         """Predict each row of a file; the label need not be there and is not read.
@@ -110,15 +114,30 @@ class Model:
         return Predictions((), np.zeros((len(found), 0), np.float32), numbers)
 
     def evaluate(
-        self, path: str | Path, *, app: AppCode | None = None, python: str | None = None
+        self, path: str | Path, *, held_back: bool = False, app: AppCode | None = None, python: str | None = None
     ) -> dict[str, int | None]:
-        """Return the metrics of the model on all rows of a labelled file, counted as an institution counts.
+        """Return the metrics of the model on a labelled file, counted as an institution counts.
 
-        On the rows that an institution held back these are exactly what the card says of it. Parameters and errors as
-        for :meth:`predict`, and ``BEFL-C-109`` for labels.
+        Parameters
+        ----------
+        path : Path
+            The file.
+        held_back : bool
+            Whether only on those rows that an institution with this file held back from training: then, with the file
+            as its agent used it, these are exactly what the card says of the institution.
+        app, python
+            As for :meth:`predict`.
+
+        Raises
+        ------
+        BeflError
+            As :meth:`predict`; ``BEFL-C-109`` for labels; with ``held_back`` as an agent that splits its rows,
+            ``BEFL-C-110`` and ``BEFL-C-111``.
         """
         code, rule = self._app(app), METRICS[self.metrics_rule]
         table = load(Path(path), self.data)
+        if held_back:
+            table = split(table, self.data, rows_seed(self.task))[1]
         found = self._run(table, code, python)
         counts = rule.read_counts(COUNTING[self.metrics_rule](found, table.y), self.data)
         return rule.metrics(counts, self.data)
@@ -148,13 +167,13 @@ class Model:
             raise BeflError(
                 "BEFL-M-108",
                 f'befl has no app "{self.app_name}"',
-                f"Give its file; its SHA-256 must be {self.app_digest}.",
+                f"Name it: --app PATH, in Python app=read_app(PATH). Its SHA-256 must be {self.app_digest}.",
             )
         if found.digest != self.app_digest:
             raise BeflError(
                 "BEFL-M-108",
                 f'app "{found.name}" has SHA-256 {found.digest}, the model was trained with {self.app_digest}',
-                "Give the file of the app that the model was trained with.",
+                "Name the app that the model was trained with: --app PATH, in Python app=read_app(PATH).",
             )
         return found
 
@@ -185,6 +204,7 @@ def load_model(folder: str | Path) -> Model:
             vector=vector,
             metrics_rule=str(preparation["metrics"]),
             digest=hashlib.sha256(canonical.dumps(manifest)).hexdigest(),
+            task=manifest["task"],
         )
     except (BeflError, KeyError, TypeError, ValueError) as error:
         raise _refuse(f"{folder}: its files cannot be understood: {error}") from None

@@ -157,7 +157,7 @@ def connected(monkeypatch):
         starts.append(first)
         return LEDGER[first:]
 
-    monkeypatch.setattr("befl.client.audit.from_peer", from_peer)
+    monkeypatch.setattr("befl.audit.source.from_peer", from_peer)
 
     class Client(SimpleNamespace):
         def __enter__(self):

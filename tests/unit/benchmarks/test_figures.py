@@ -115,6 +115,47 @@ def test_a_data_set_that_is_not_there_is_left_out_and_said(bench, monkeypatch, t
         assert capsys.readouterr().out.startswith(f"{study}: left out, ")
 
 
+def test_a_difference_to_one_place_has_a_bar(bench, monkeypatch, capsys):
+    run, learning, figure = bench("run"), bench("learning"), bench("figure")
+    how = "FedAvgM, 40 rounds"
+
+    def study(score):
+        return lambda: [
+            learning.Learned("mnist", "Dirichlet(0.5)", how, [score]),
+            learning.Learned("mnist", "Dirichlet(0.1)", how, [0.5]),
+            learning.Learned("mnist", "-", "in one place", [0.977]),
+        ]
+
+    for score, points, said in ((0.966, 1.1, "met"), (0.955, 2.2, "NOT MET")):
+        monkeypatch.setitem(learning.STUDIES, "mnist", study(score))
+        made = run.learned("mnist")(quick=False)
+        [behind] = [each for each in made if each.bar]
+        assert (behind.name, behind.value) == (f"mnist Dirichlet(0.5) {how}, points behind", points)
+        assert figure.table(made).splitlines()[1].endswith(said)
+
+
+def test_a_job_too_short_for_the_bar_is_refused(bench):
+    tax = bench("ledger_tax")
+    assert tax.ratio({"with": [6.0, 6.6, 7.0], "without": [5.9, 6.0, 6.1]}) == pytest.approx(1.1)
+    with pytest.raises(SystemExit, match=r"took 2\.50 s, .* EPOCHS = 100 in"):
+        tax.ratio({"with": [3.0], "without": [2.5]})
+    assert f"epochs = {tax.EPOCHS}\n" in tax.TASK
+
+
+@pytest.mark.slow
+def test_what_the_studies_promise(bench):
+    """The hospitals by one seed, and a9a: each figure with a bar is met."""
+    run, learning = bench("run"), bench("learning")
+    held = {}
+    for name, study in (("heart", lambda: learning.heart(seeds=1)), ("a9a", learning.a9a)):
+        try:
+            lines = study()
+        except learning.NotHereError as error:
+            pytest.skip(str(error))
+        held |= {each.name: each.met for each in run.figures_of(name, lines) if each.bar}
+    assert held == {"heart by hospital FedAvg": True, "a9a halves FedAvg": True}
+
+
 def test_the_hospitals_test_rows_are_a_third_of_each(bench):
     counted = {site: rows.bit_count() for site, rows in bench("learning").HEART_TEST.items()}
     assert counted == {"cleveland": 104, "hungarian": 89, "switzerland": 16, "va": 45}

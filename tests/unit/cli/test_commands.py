@@ -12,6 +12,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 from click.testing import CliRunner
+from mlflow import MlflowClient
 from tests.unit.agent import memory
 from tests.unit.agent.memory import APP, LAYOUT, LENGTH, Consortium, Institution, asking, counted, initial, spec_of
 
@@ -349,6 +350,20 @@ def test_track(finished, tmp_path, befl_json, befl_text):
     )
 
 
+def test_track_in_mlflow(finished, tmp_path, befl_json, befl_text, monkeypatch):
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    uri = (tmp_path / "runs").as_uri()
+    made = befl_json("task", "track", finished, "--mlflow", uri)
+    assert made == {"task": finished, "rounds": 2, "tracked_in": uri}
+    assert befl_text("task", "track", finished, "--mlflow", uri) == f"2 rounds of task {finished} in {uri}\n"
+    client = MlflowClient(tracking_uri=uri)
+    runs = client.search_runs([client.get_experiment_by_name("befl").experiment_id])
+    assert [run.data.tags["befl.task"] for run in runs] == [finished] * 2
+    assert all(f"task {finished}, model " in run.data.tags["befl.round.2"] for run in runs)
+    both = befl_text("task", "track", finished, "--mlflow", uri, "--tensorboard", tmp_path, status=2)
+    assert "name one of --tensorboard DIR and --mlflow URI" in both
+
+
 def test_watch_lives(consortium, tmp_path, capsys):
     """Each transaction is a line, with its block and its id."""
     import threading
@@ -376,19 +391,25 @@ def test_watch_lives(consortium, tmp_path, capsys):
 
 def test_models(consortium, finished, befl_json, befl_text, tmp_path, monkeypatch):
     api = Models(consortium.ledger("Org2MSP"))
-    assert befl_json("model", "list") == api.list()
+    assert befl_json("model", "list") == list(consortium.ledger("Org2MSP").models())
     assert befl_text("model", "list").splitlines()[1].startswith(finished)
     folder = tmp_path / "model"
     assert befl_json("model", "fetch", finished, "--output", str(folder)) == {"folder": str(folder)}
-    verdict = befl_json("model", "verify", str(folder), "--as", "Org2MSP")
+    network = ("--network", str(tmp_path))
+    verdict = befl_json("model", "verify", str(folder), *network, "--as", "Org2MSP")
     assert verdict == plain(api.verify(folder))
+    text = befl_text("model", "verify", folder, *network)
+    assert text.count("ok  ") == 5
+    assert f"the ledger registered this folder in transaction {verdict['txid'][:16]} for task {finished}" in text
     text = befl_text("model", "verify", folder)
     assert text.count("ok  ") == 5
-    assert f"for task {finished}" in text
+    assert "they were not held against a ledger" in text
+    assert befl_json("model", "verify", str(folder)) == verdict | {"txid": ""}
     (folder / "card.md").write_text("better")
-    said = befl_text("model", "verify", folder, status=1)
-    assert said.startswith("BEFL-M-009: ")
-    assert "card.md" in said
+    for where in ((), network):
+        said = befl_text("model", "verify", folder, *where, status=1)
+        assert said.startswith("BEFL-M-009: ")
+        assert "card.md" in said
     monkeypatch.chdir(tmp_path)
     assert f"model-{finished}" in befl_text("model", "fetch", finished)
     assert (tmp_path / f"model-{finished}" / "manifest.json").is_file()

@@ -30,10 +30,53 @@ def test_the_folder_beside_the_task(place, capsys):
     assert said[0].split() == ["round", "updates", "accuracy", "AUC", "loss", "seconds"]
     assert [line.split()[:2] for line in said[1:4]] == [["1", "3"], ["2", "3"], ["3", "3"]]
     assert said[4].startswith("3 institutions, 3 rounds, ")
-    assert said[-1] == "model in run/model; try: befl predict run/model DATA.csv"
+    assert said[-1] == "model in run/model, on no ledger; try: befl predict run/model DATA.csv"
     assert run(["predict", "run/model", "data/north.csv"]) == 0
     assert len(capsys.readouterr().out.splitlines()) == 61
     assert [each["round"] for each in json.loads((place / "run/rounds.json").read_text())] == [1, 2, 3]
+
+
+def test_its_model_is_verified_and_evaluated_right_after(place, capsys):
+    """No network is there: the files are held against the manifest, and that they stand on no ledger is said."""
+    assert run(["simulate", "TASK.toml", "--output", "run"]) == 0
+    capsys.readouterr()
+    assert run(["model", "verify", "run/model"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert {line.split()[1] for line in said[:-1]} == {
+        "card.json",
+        "card.md",
+        "manifest.json",
+        "model.safetensors",
+        "preparation.json",
+    }
+    assert said[-1].endswith("a simulation made them: this model stands on no ledger")
+    assert run(["model", "verify", "run/model", "--format", "json"]) == 0
+    verdict = json.loads(capsys.readouterr().out)
+    assert (verdict["txid"], verdict["simulated"]) == ("", True)
+    text = (place / "run/model/card.md").read_text()
+    assert text.endswith("\n\nA simulation: this model stands on no ledger.\n")
+    assert "befl model verify" not in text
+    card = json.loads((place / "run/model/card.json").read_text())["metrics"]["institutions"]
+    for name in ("north", "east", "south"):
+        data = ["run/model", f"data/{name}.csv", "--held-back"]
+        assert run(["model", "evaluate", *data, "--format", "json"]) == 0
+        assert json.loads(capsys.readouterr().out) == card[f"{name.title()}MSP"]
+    assert run(["model", "evaluate", *data]) == 0
+    heading, figures = capsys.readouterr().out.splitlines()
+    assert heading.split() == ["rows", "accuracy", "AUC", "loss"]
+    expected = [f"{card['SouthMSP'][key] / 1e6:.3f}" for key in ("accuracy_ppm", "auc_ppm", "loss_micro")]
+    assert figures.split() == [str(card["SouthMSP"]["rows"]), *expected]
+    assert run(["model", "evaluate", "run/model", "data/south.csv", "--format", "json"]) == 0
+    assert json.loads(capsys.readouterr().out)["rows"] == 60
+    (place / "run/model/card.md").write_text(text + "!")
+    for where in ([], ["--network", "nowhere", "--as", "org1"]):
+        assert run(["model", "verify", "run/model", *where]) == 1
+        assert capsys.readouterr().err.startswith("BEFL-M-009: run/model/card.md")
+    (place / "run/model/card.md").write_text(text)
+    assert run(["model", "verify", "run/model", "--network", "nowhere"]) == 2
+    assert capsys.readouterr().err.startswith("BEFL-N-009")
+    assert run(["model", "verify", "run/model", "--as", "org1"]) == 2
+    assert "--as goes with --network" in capsys.readouterr().err
 
 
 def test_a_split_as_json_is_what_python_gives(place, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import shutil
 
@@ -40,8 +41,10 @@ def test_what_was_fetched_is_the_ledgers(finished, models):
     assert verdict.task == task
     assert verdict.digest == codec.digest((fetched / "manifest.json").read_bytes())
     assert set(verdict.files) == {path.name for path in fetched.iterdir()}
-    assert models.list() == [finished[0].ledger("Org1MSP").model(task)]
-    assert verify_folder(fetched)["model"] == verdict.model
+    assert [dataclasses.asdict(each) for each in models.list()] == [finished[0].ledger("Org1MSP").model(task)]
+    assert verify_folder(fetched) == dataclasses.replace(verdict, txid="")
+    assert verdict.txid
+    assert not verdict.simulated
 
 
 FILES = ("model.safetensors", "preparation.json", "card.json", "card.md")
@@ -80,6 +83,13 @@ def test_files_and_manifest_altered_together_are_not_the_ledgers(models, folder)
     rewrite(folder, files=manifest["files"] | {"card.md": codec.digest(b"# A better model")})
     assert verify_folder(folder)
     with pytest.raises(BeflError, match=r"BEFL-M-009: .*the manifest has SHA-256 .* the ledger"):
+        models.verify(folder)
+
+
+def test_a_simulations_model_is_on_no_ledger(models, folder):
+    rewrite(folder, simulated=True)
+    assert verify_folder(folder).simulated
+    with pytest.raises(BeflError, match=r"BEFL-M-009: .*stands on no ledger"):
         models.verify(folder)
 
 

@@ -124,7 +124,7 @@ def test_the_steps_of_rounds_and_what_closed_them(consortium, tmp_path):
     rounds = api.rounds(task, steps=True)
     assert caller.calls.count("RoundContract:Get") == len(caller.calls) - 2 == len(rounds) == 3
     [options] = opened
-    assert options == {"after": api.round(task, 1)["updates"]["Org1MSP"]["txid"]}
+    assert options == {"after": api.round(task, 1).updates["Org1MSP"]["txid"]}
     closed = [event for event in consortium.memory.events() if event.name == "Close"]
     assert [(each.txid, each.block) for each in rounds] == [(event.txid, event.block) for event in closed]
     ends = [*(each.opened_ms for each in rounds[1:]), api.get(task).record["finished_ms"]]

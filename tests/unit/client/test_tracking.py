@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import sys
 
 import pytest
@@ -41,7 +42,7 @@ def test_tensorboard(finished, tmp_path):
     assert points[1].value == pytest.approx(pooled["auc_ppm"] / 1e6)
     assert board.Scalars("accuracy/Org1MSP")[1].value == pytest.approx(pooled["accuracy_ppm"] / 1e6)
     [_, origin] = board.Tensors("on the ledger")
-    txid = tasks.round(task, 2)["reports"]["Org1MSP"]["txid"]
+    txid = tasks.round(task, 2).reports["Org1MSP"]["txid"]
     assert f"task {task}, model {tasks.rounds(task)[1].model}, reports: Org1MSP {txid}" in (
         origin.tensor_proto.string_val[0].decode()
     )
@@ -57,6 +58,12 @@ def test_mlflow(finished, tmp_path, monkeypatch):
     [run] = client.search_runs([client.get_experiment_by_name("befl").experiment_id])
     assert run.info.status == "FINISHED"
     assert run.data.tags["befl.task"] == task
+    for number in (1, 2):
+        tag, record = run.data.tags[f"befl.round.{number}"], tasks.round(task, number)
+        assert tag == (
+            f"task {task}, model {record.round['model']}, reports: Org1MSP {record.reports['Org1MSP']['txid']}"
+        )
+    assert "befl.round.3" not in run.data.tags
     history = client.get_metric_history(run.info.run_id, "loss/all together")
     assert [point.step for point in history] == [1, 2]
     assert history[0].value == pytest.approx(tasks.rounds(task)[0].metrics["loss_micro"] / 1e6)
@@ -66,10 +73,22 @@ def test_mlflow(finished, tmp_path, monkeypatch):
     assert statuses == {"FINISHED", "FAILED"}
 
 
+@pytest.mark.parametrize(
+    ("uri", "code"), [("sqlite:///{}/runs.db", "BEFL-C-013"), ("nonsense://x", "BEFL-C-013"), ("{}/file", "BEFL-C-006")]
+)
+def test_where_mlflow_cannot_write(finished, tmp_path, monkeypatch, uri, code):
+    monkeypatch.delenv("MLFLOW_ALLOW_FILE_STORE", raising=False)
+    tasks, task = finished
+    with pytest.raises(BeflError) as caught, tracking.mlflow(uri.format(tmp_path), tasks.get(task)):
+        pass
+    assert caught.value.code == code
+
+
 def test_void_rounds_are_not_counted(finished, monkeypatch):
     tasks, task = finished
     complete = tasks.round(task, 1)
-    void = {**complete, "round": {key: value for key, value in complete["round"].items() if key != "metrics"}}
+    record = {key: value for key, value in complete.round.items() if key != "metrics"}
+    void = dataclasses.replace(complete, round=record)
     monkeypatch.setattr(tasks, "round", lambda of, number: void if number == 1 else Tasks.round(tasks, of, number))
     sink = Numbers()
     assert tracking.track(tasks, task, sink) == 1

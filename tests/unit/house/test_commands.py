@@ -32,6 +32,7 @@ TYPED = {
     "docs/how-to/audit.md": "tests/network/test_audit_replay.py::test_the_page",
     "docs/how-to/decide-together.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
     "docs/how-to/fabric-programs.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
+    "docs/how-to/follow-and-export.md": "tests/network/test_audit_replay.py::test_the_page_on_export",
     "docs/how-to/hfc.md": "tests/network/test_hfc.py::test_hfc_queries_and_invokes",
     "docs/how-to/identities.md": "tests/network/test_howto_pages.py::test_each_block_of_commands",
     "docs/how-to/join-a-consortium.md": "tests/network/test_join.py::test_a_fifth_institution_joins_trains_and_leaves",

@@ -131,6 +131,7 @@ def test_a_table(tmp_path, kind):
         together += own
         kept.write_text("\n".join([header, *own]) + "\n")
         assert model.evaluate(kept) == card["metrics"]["institutions"][f"{name.title()}MSP"]
+        assert model.evaluate(files[name], held_back=True) == card["metrics"]["institutions"][f"{name.title()}MSP"]
     kept.write_text("\n".join([header, *together]) + "\n")
     assert model.evaluate(kept) == card["metrics"]["pooled"]
     predicted = model.predict(kept)

@@ -172,6 +172,7 @@ def test_an_app_that_befl_does_not_bring_is_given_as_a_file(trained, tmp_path):
     with pytest.raises(BeflError, match='no app "mine"') as caught:
         load_model(folder).predict(rows)
     assert caught.value.code == "BEFL-M-108"
+    assert "--app PATH" in caught.value.hint
     done = CliRunner().invoke(
         root, ["predict", str(folder), str(rows), "--app", str(code), "--format", "json"], catch_exceptions=False
     )
