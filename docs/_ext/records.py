@@ -39,7 +39,10 @@ RECORDS = {
             "length": ("number", "parameters of the model"),
             "model": ("text", "SHA-256 of the initial integer model"),
             "parameters": ("number", "version of the consortium's parameters that it was checked against"),
-            "preparation": ("object", "centre and spread by column, where they were pooled when training started"),
+            "preparation": (
+                "object",
+                "centre and spread by column, where pooled when training started; the task's own if no value is known",
+            ),
             "published_ms": ("number", TIME),
             "roster": ("list", "MSP IDs of the trainers; empty until training starts"),
             "round": ("number", "the current round; 0 before training starts"),

@@ -115,7 +115,7 @@ class Faults:
     def task(self, rounds: int) -> str:
         """Publish a task that all three institutions must take part in to the end; return its id."""
         self._led = self._leader_now()
-        toml = task_toml(self.agents[0].folder.parent, _ALIAS, epochs=400, count=rounds, deadline="10m")
+        toml = task_toml(self.agents[0].folder.parent, _ALIAS, steps=400, count=rounds, deadline="10m")
         return self._issuer.tasks.publish(toml).task
 
     def strike(self, task: str, cells: Sequence[Cell]) -> list[Cell]:

@@ -17,7 +17,7 @@ from befl.client import Client, approve_app
 from befl.gateway import wait
 from befl.rules import codec
 from befl.rules.layout import read_layout
-from befl.rules.seeds import rows_seed, training_seed
+from befl.rules.seeds import rounding_seed, rows_seed, training_seed
 from befl.training import Trainer, builtin_apps
 from befl.training.data import load, problem, split
 
@@ -31,7 +31,8 @@ mode = "horizontal"
 name = "tabular"
 [app.settings]
 model = "logistic"
-epochs = {epochs}
+steps = {steps}
+batch = 16
 learning_rate = 0.3
 [data]
 alias = "{alias}"
@@ -50,6 +51,7 @@ count = {count}
 deadline = "{deadline}"
 [aggregation]
 rule = "fedavg"
+bits = {bits}
 [privacy]
 scheme = "none"
 """
@@ -69,9 +71,12 @@ least = 1
 """
 
 
-def task_toml(folder: Path, alias: str, *, epochs=20, least=3, most=3, count=2, deadline="60s") -> Path:
+def task_toml(folder: Path, alias: str, *, steps=20, least=3, most=3, count=2, deadline="60s", bits=32) -> Path:
+    """Write a task's file. Which rows a step has is drawn, and with few bits how an update is rounded, too."""
     path = folder / f"{alias}.toml"
-    path.write_text(TASK.format(alias=alias, epochs=epochs, least=least, most=most, count=count, deadline=deadline))
+    path.write_text(
+        TASK.format(alias=alias, steps=steps, least=least, most=most, count=count, deadline=deadline, bits=bits)
+    )
     return path
 
 
@@ -183,7 +188,8 @@ def undisturbed(client: Client, task: str, members: list[Hospital]) -> tuple[str
     """
     view = client.tasks.get(task)
     spec, length = view.spec, view.record["length"]
-    app, bits = builtin_apps()[spec.app.name], spec.aggregation.scale_bits
+    app, rule = builtin_apps()[spec.app.name], spec.aggregation
+    most = codec.bound(rule.scale_bits, rule.clip)
     assert app.digest == view.record["app"]["digest"]
     model = codec.read_model(client.ledger.model_bytes(task, 0, view.record["model"]), length)
     layout = read_layout(view.record["layout"])
@@ -191,12 +197,18 @@ def undisturbed(client: Client, task: str, members: list[Hospital]) -> tuple[str
     updates: list[dict[str, str]] = []
     with Trainer(app, spec.app.settings, problem(spec.data)) as trainer:
         for number in range(1, view.record["round"] + 1):
-            start, total, weight, round_updates = codec.to_float(model, bits), np.zeros(length, np.int64), 0, {}
+            start, total, weight, round_updates = (
+                codec.to_float(model, rule.scale_bits),
+                np.zeros(length, np.int64),
+                0,
+                {},
+            )
             for msp_id, own in rows.items():
                 made = trainer.train(layout, start, own.x, own.y, training_seed(task, number, msp_id))
                 change = made.astype(np.float64) - start.astype(np.float64)
-                update = codec.encode(change, bits, spec.aggregation.clip)
-                round_updates[msp_id] = codec.digest(codec.update_bytes(update))
+                drawn = rounding_seed(task, number, msp_id)
+                update = codec.encode(change, rule.scale_bits, rule.clip, rule.bits, drawn)
+                round_updates[msp_id] = codec.digest(codec.update_bytes(update, most, rule.bits))
                 total += len(own.y) * update.astype(np.int64)
                 weight += len(own.y)
             updates.append(round_updates)

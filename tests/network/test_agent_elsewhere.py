@@ -102,7 +102,7 @@ def test_the_page(sides, consortium, tmp_path):
         assert "the peer answers" in printed
         assert "not built yet; only a machine that runs peers and orderers needs them" in printed
         with connect(network=consortium.directory, identity="org1", name="issuer") as client:
-            task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=5, count=1)).task
+            task = client.tasks.publish(task_toml(tmp_path, "hearts", steps=5, count=1)).task
             wait.until(
                 lambda: client.tasks.get(task).state == "finished", timeout=90, interval=0.5, what="the task's end"
             )

@@ -32,7 +32,7 @@ def clients(consortium):
 def test_an_agent_that_is_killed(consortium, clients, tmp_path):
     """After its submission, and in the middle of training: the same model as if nothing had happened."""
     client = clients["org2/agent"]
-    task = clients["org1/issuer"].tasks.publish(task_toml(tmp_path, "killed", epochs=8000)).task
+    task = clients["org1/issuer"].tasks.publish(task_toml(tmp_path, "killed", steps=8000, bits=10)).task
     with hospitals(consortium, tmp_path, "killed") as agents:
         victim, kept = agents[0], agents[0].folder / "state" / "tasks" / task
         changes = client.tasks.watch(task)

@@ -13,7 +13,7 @@ from befl.client import connect, simulate
 from befl.client.tasks import read_spec
 from befl.rules.layout import Tensor
 
-from .hospitals import BEFL, befl, befl_json, hospitals, task_toml
+from .hospitals import BEFL, befl, befl_json, hospitals, task_toml, undisturbed
 
 
 def test_from_the_task_to_a_prediction(consortium, tmp_path):
@@ -21,7 +21,7 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
     with hospitals(consortium, tmp_path, "cli") as agents:
         text = agents[1].config.read_text()
         agents[1].config.write_text(text.replace("[network]", '[network]\nendpoint = "agent.org2.example:7443"'))
-        made = befl_json("task", "publish", task_toml(tmp_path, "cli"), *network, "--as", "org1")
+        made = befl_json("task", "publish", task_toml(tmp_path, "cli", bits=10), *network, "--as", "org1")
         task = made["task"]
         consortium.level()
         with subprocess.Popen(
@@ -86,6 +86,10 @@ def test_from_the_task_to_a_prediction(consortium, tmp_path):
         made = simulate(tmp_path / "cli.toml", data=rows_of, id=task)
         assert made.model == record["model"], "the simulation makes the model of the network, bit for bit"
         assert made.files["model.safetensors"] == (folder / "model.safetensors").read_bytes()
+        with connect(network=consortium.directory, identity="org1") as client:
+            assert undisturbed(client, task, agents)[0] == record["model"], (
+                "each seed is of task, round and institution"
+            )
 
         (folder / "card.md").write_text("# A better model\n")
         assert befl("model", "verify", folder, *network, "--as", "org2", status=1).startswith("BEFL-M-009")

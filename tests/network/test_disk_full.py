@@ -102,7 +102,7 @@ def test_a_full_disk(disk, tmp_path):
         assert disk.run(*BEFL, "app", "approve", "tabular", "--config", config, "--yes").returncode == 0
         agent.process = disk.start(agent.logged, *BEFL, "agent", "run", "--config", config)
         with connect(network=consortium.directory, identity="alone", name="issuer") as client:
-            task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=400, least=1, most=1, count=40)).task
+            task = client.tasks.publish(task_toml(tmp_path, "hearts", steps=400, least=1, most=1, count=40)).task
             wait.until(lambda: (client.tasks.get(task).record["round"] or 0) >= 2, timeout=60, what="the second round")
 
             disk.fill()

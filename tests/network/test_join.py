@@ -69,7 +69,7 @@ def follow(chapter: list[tuple[str, list[str]]], members: Side, north: Side) -> 
 
 def train(members: Side, least: int) -> tuple[str, ...]:
     """Publish a task and let it run to its end; return who trained."""
-    toml = task_toml(members.folder, "hearts", epochs=5, least=least, most=least, count=1, deadline="60s")
+    toml = task_toml(members.folder, "hearts", steps=5, least=least, most=least, count=1, deadline="60s")
     with connect(network=members.folder / "network", identity="org1", name="issuer") as client:
         task = client.tasks.publish(toml).task
         wait.until(lambda: client.tasks.get(task).state == "finished", timeout=90, interval=0.5, what="the task's end")

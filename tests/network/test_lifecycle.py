@@ -78,7 +78,7 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
         hospitals(own, tmp_path, "hearts") as agents,
         connect(network=own.directory, identity="org1", name="issuer") as client,
     ):
-        task = client.tasks.publish(task_toml(tmp_path, "hearts", epochs=200, count=80)).task
+        task = client.tasks.publish(task_toml(tmp_path, "hearts", steps=200, count=80)).task
         for each in agents:
             each.start()
         wait.until(lambda: (client.tasks.get(task).record.get("round") or 0) >= 2, timeout=90, what="the second round")

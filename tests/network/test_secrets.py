@@ -151,7 +151,7 @@ def run(consortium, tmp_path_factory) -> Iterator[tuple[Path, list[Hospital], di
             each.rows.write_text(canary_rows(each.rows.read_text()))
             each.rows.chmod(0o600)
             each.start()
-        task = issuer.tasks.publish(task_toml(folder, "canaries", epochs=2, count=1)).task
+        task = issuer.tasks.publish(task_toml(folder, "canaries", steps=2, count=1)).task
 
         def finished() -> bool:
             seen.update(processes(folder, consortium.directory))

@@ -274,6 +274,13 @@ _TABLE: Final = (
         "good. Set statistics = true under [policy] in AGENT.toml if the institution agrees, and apply with "
         "befl task apply ID --config AGENT.toml, for the sums are made from the agent's file.",
     ),
+    Code(
+        "BEFL-C-114",
+        "No value is known in any column",
+        "Every cell of every column that the task declares is empty, or one of the texts that mean: not known. Look "
+        "whether the right file was exported, and whether the task's missing takes a text or number for not known "
+        "that is a value in the file. Some columns without a value are no error: befl data check warns of them.",
+    ),
     # --- G: gateway and ledger --------------------------------------------------------------------------------
     Code(
         "BEFL-G-001",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Self
 
@@ -19,8 +21,10 @@ from befl.rules.seeds import rounding_seed, rows_seed, training_seed
 from befl.rules.spec import DataSpec, TaskSpec
 from befl.rules.view import TaskView
 from befl.training import AppCode, Trainer, builtin_apps, open_archive
-from befl.training.data import Table, load, problem, split, sums
+from befl.training.data import Table, listed, load, problem, split, sums, unknown
 from befl.training.metrics import COUNTING
+
+log = logging.getLogger("befl.agent")
 
 
 class AppParticipant:
@@ -38,6 +42,8 @@ class AppParticipant:
         Where the archive of an app is fetched that is not in the agent's folder.
     trainer : Trainer, optional
         Where the app runs, shared with others and closed by its owner; one of its own unless given.
+    warn : callable, optional
+        Is told what fits and looks wrong; the agent's log unless given.
 
     Raises
     ------
@@ -54,12 +60,15 @@ class AppParticipant:
         ledger: Ledger | None = None,
         *,
         trainer: Trainer | None = None,
+        warn: Callable[[str], None] | None = None,
     ) -> None:
         self._msp_id = msp_id
         self._layout: tuple[Tensor, ...] = read_layout(view.record["layout"])
         self._owned = trainer is None
         self._trainer = trainer or _own_trainer(config, view, code_of(view, Store(config.state_dir), ledger))
         self._config = config
+        self._warn = warn or (lambda text: log.warning("%s", text, extra={"task": view.id}))
+        self._warned = ""
         self._read: tuple[DataSpec, tuple[int, ...]] | None = None
         try:  # the child imports torch while the rows are read
             self._rows(view)
@@ -113,7 +122,16 @@ class AppParticipant:
         if asked != self._read:
             self._split = rows_of(self._config, view)
             self._read = asked
+            self._doubt(view.data)
         return self._split
+
+    def _doubt(self, spec: DataSpec) -> None:
+        """Say once which columns teach nothing here."""
+        absent = set.intersection(*(set(unknown(part, spec)) for part in self._split))
+        text = f'data "{spec.alias}": no value is known of {listed(sorted(absent))}' if absent else ""
+        if text and text != self._warned:
+            self._warn(text)
+            self._warned = text
 
     def __enter__(self) -> Self:
         return self
@@ -133,6 +151,7 @@ def rows_of(config: AgentConfig, view: TaskView) -> tuple[Table, Table]:
     """
     path = config.data_path(view.spec.data.alias)
     table = load(path, view.data)
+    rows = split(table, view.data, rows_seed(view.id))  # before: who mends a file that was refused may give another one
     first = Store(config.state_dir).keep_data(view.id, table.digest)
     if table.digest != first:
         raise BeflError(
@@ -140,7 +159,7 @@ def rows_of(config: AgentConfig, view: TaskView) -> tuple[Table, Table]:
             f"{path}: has SHA-256 {table.digest[:16]}; task {view.id} was begun with {first[:16]}",
             "Put the old file back; give new data an alias of its own.",
         )
-    return split(table, view.data, rows_seed(view.id))
+    return rows
 
 
 def _state(path: Path) -> tuple[int, ...]:

@@ -113,6 +113,7 @@ def _plain(made: Simulation) -> dict[str, object]:
         "seconds": round(made.seconds, 3),
         "trainers": made.record["roster"],
         "rounds": [{"record": each.record, "seconds": each.seconds} for each in made.rounds],
+        "warnings": list(made.warnings),
     }
 
 
@@ -121,6 +122,7 @@ def _end(made: Simulation, output: Path | None, app: Path) -> str:
 
     own = made.record["app"]["name"] not in {each.name for each in apps()}
     lines = [
+        *(f"warning: {text}" for text in made.warnings),
         f"{len(made.record['roster'])} institutions, {len(made.rounds)} rounds, {made.seconds:.1f} s",
         f"task {made.task}, model {made.model[:16]}",
     ]

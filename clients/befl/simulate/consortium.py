@@ -82,6 +82,8 @@ class Simulation:
         Height of the ledger.
     seconds : float
         What it took from the publication on; importing torch comes before.
+    warnings : tuple of str
+        What fits and looks wrong, by institution.
     """
 
     task: str
@@ -92,6 +94,7 @@ class Simulation:
     model: str
     blocks: int
     seconds: float
+    warnings: tuple[str, ...]
 
 
 def simulate(
@@ -207,6 +210,7 @@ class _Consortium:
         self._memory = befl_ledger(clock=self._clock)
         self._watch = _Seconds()
         self._rounds: list[Round] = []
+        self._warnings: list[str] = []
         self._idle_ms = 0
         for msp_id in (ISSUER, *names):
             self._memory.submit(make_creator(msp_id, "operator"), "MemberContract:Register")
@@ -247,6 +251,7 @@ class _Consortium:
             model=registered["model"],
             blocks=self._memory.height,
             seconds=time.monotonic() - started,
+            warnings=tuple(self._warnings),
         )
 
     def _worker(self, msp_id: str, path: Path, task: str, digest: str) -> Worker:
@@ -267,7 +272,13 @@ class _Consortium:
             store=store,
             policy=config.policy,
             aliases=frozenset(config.data),
-            participant=lambda view: AppParticipant(config, msp_id, view, trainer=self._trainer),
+            participant=lambda view: AppParticipant(
+                config,
+                msp_id,
+                view,
+                trainer=self._trainer,
+                warn=lambda text: self._warnings.append(f"{msp_id}: {text}"),
+            ),
             watch=self._watch,
             clock=self._clock,
         )

@@ -1,6 +1,7 @@
 """Does a file fit a task? Column by column, with every problem and not only the first.
 
-What is refused here is what :func:`befl.training.data.load` refuses, and in the same cases.
+What is refused here is what :func:`befl.training.data.load` and :func:`befl.training.data.split` refuse, and in the
+same cases.
 """
 
 from __future__ import annotations
@@ -105,6 +106,8 @@ def check(path: Path, spec: DataSpec) -> DataReport:
     look = _table if spec.form == "table" else _arrays
     rows, columns, unread, problems = look(content, path, spec)
     warnings = []
+    if rows and all(0 < each.missing == each.rows for each in columns[:-1]):
+        problems.append("BEFL-C-114: no value is known in any column")
     held = rows * spec.held_back / 100
     if rows == 0:
         problems.append("BEFL-C-104: there are no rows")

@@ -111,7 +111,7 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
     ------
     BeflError
         ``BEFL-C-110`` when all rows have the same number; ``BEFL-C-111`` when there are too few rows. One class alone
-        is no error: the others may have the rest.
+        is no error: the others may have the rest. ``BEFL-C-114`` when no value is known in any column.
     """
     rows = len(table.y)
     mask = held_back(rows, seed, spec.held_back)
@@ -129,7 +129,24 @@ def split(table: Table, spec: DataSpec, seed: bytes) -> tuple[Table, Table]:
             f'data "{spec.alias}": in every row {spec.label} is the same value',
             "A model cannot learn a difference that the rows do not show; check the label's column.",
         )
+    if spec.form == "table" and len(unknown(table, spec)) == len(spec.columns):
+        raise BeflError(
+            "BEFL-C-114",
+            f'data "{spec.alias}": no value is known in any of the {len(spec.columns)} columns',
+            "Look whether this is the right file, and which texts the task takes for missing.",
+        )
     return table.take(~mask), table.take(mask)
+
+
+def unknown(table: Table, spec: DataSpec) -> list[str]:
+    """Name the declared columns of which no row has a known value; in an array every value is known."""
+    found, place = [], 0
+    if spec.form == "table":
+        for name, column in spec.columns.items():
+            place += len(_feature_names(name, column))
+            if table.x[:, place - 1].all():  # the last feature says: missing
+                found.append(name)
+    return found
 
 
 def sums(rows: Table, spec: DataSpec) -> dict[str, dict[str, int]]:

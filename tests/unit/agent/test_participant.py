@@ -18,6 +18,7 @@ from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.layout import Tensor
 from befl.rules.reader import to_record
+from befl.rules.seeds import rounding_seed, training_seed
 from befl.rules.view import make
 from befl.training import AppCode
 
@@ -26,12 +27,12 @@ from .memory import config, spec_of
 LAYOUT = (Tensor("linear.weight", (1, 2)), Tensor("linear.bias", (1,)))
 
 
-def view_of(digest: str | None = None, layout=LAYOUT):
+def view_of(digest: str | None = None, layout=LAYOUT, task="0123456789abcdef"):
     record = {
         "app": {"digest": digest or app_of("tabular").digest, "name": "tabular"},
         "best": None,
         "done": 0,
-        "id": "0123456789abcdef",
+        "id": task,
         "issuer": "Org1MSP",
         "layout": [{"name": tensor.name, "shape": list(tensor.shape)} for tensor in layout],
         "preparation": {},
@@ -68,6 +69,39 @@ def test_the_same_bytes_each_time_and_each_life(configured):
     assert weight + counts.rows == 120
     assert update.any()
     assert later.shape == update.shape
+
+
+class RecordingTrainer:
+    """Trains nothing; keeps the seeds that it was given."""
+
+    def __init__(self) -> None:
+        self.seeds: list[int] = []
+
+    def train(self, layout, start, x, y, seed, *, correction=None):
+        self.seeds.append(seed)
+        return start
+
+
+def test_chance_follows_from_task_round_and_institution(configured, monkeypatch):
+    """Seeds of the training and of the rounding, so that anybody with the rows can compute an update again."""
+    trainer, drawn, encode = RecordingTrainer(), [], codec.encode
+
+    def spy(change, scale_bits, clip, bits, seed):
+        drawn.append(seed)
+        return encode(change, scale_bits, clip, bits, seed)
+
+    monkeypatch.setattr(codec, "encode", spy)
+    places = []
+    for task in ("0123456789abcdef", "fedcba9876543210"):
+        view = view_of(task=task)
+        for msp_id in ("Org1MSP", "Org2MSP"):
+            participant = AppParticipant(configured, msp_id, view, trainer=trainer)
+            for number in (1, 2):
+                participant.train(view, np.zeros(3, np.int64), number, None)
+                places.append((task, number, msp_id))
+    assert trainer.seeds == [training_seed(*place) for place in places]
+    assert drawn == [rounding_seed(*place) for place in places]
+    assert len(set(trainer.seeds)) == len(set(drawn)) == 8
 
 
 def test_the_app_runs_as_the_configuration_says(configured):

@@ -16,6 +16,7 @@ from befl.rules import codec
 from befl.rules.errors import BeflError
 from befl.rules.reader import to_record
 from befl.rules.seeds import initial_seed, rows_seed
+from befl.rules.spec import from_record
 from befl.rules.view import make
 from befl.training.data import held_back, load, sums
 
@@ -23,6 +24,7 @@ from .memory import Institution, asking, config, spec_of, working
 
 AGES = [30 + number % 40 for number in range(120)]
 ROWS = "age,disease\n" + "".join(f"{age},{int(age > 47)}\n" for age in AGES)
+EMPTY = "age,disease\n" + "".join(f"NA,{int(age > 47)}\n" for age in AGES)
 OTHER = ROWS.replace("30,0", "31,1")
 
 
@@ -91,19 +93,29 @@ def test_a_change_that_keeps_size_and_time_is_seen(configured, started, tmp_path
             participant.train(view, model, 1, None)
 
 
+def published(consortium) -> str:
+    """A task of two rounds, with the model that befl's own app makes for it."""
+    spec, app = spec_of(count=2), app_of("tabular")
+    layout, values = initial_model(spec, app, initial_seed(spec))
+    model = codec.model_bytes(codec.to_fixed(values, spec.aggregation.scale_bits))
+    return consortium.ledger("IssuerMSP", "issuer").publish(spec, app.digest, layout, model).value["task"]
+
+
+def trained(consortium, folder) -> Institution:
+    """An institution that trains on the file in a folder, in the real child."""
+    institution = Institution(consortium, "Org1MSP", folder / "state")
+    institution.store.approve(app_of("tabular").digest, {"name": "tabular"})
+    agent = dataclasses.replace(config(folder / "state"), folder=folder)
+    institution.participant = lambda view: AppParticipant(agent, "Org1MSP", view)
+    return institution
+
+
 def test_the_agent_lives_on(consortium, tmp_path, caplog):
     """In the middle of a task the file is another one: said once, nothing sent; with the old file the task ends."""
     caplog.set_level(logging.INFO)
-    spec, path = spec_of(count=2), tmp_path / "heart.csv"
+    path = tmp_path / "heart.csv"
     path.write_text(ROWS)
-    app = app_of("tabular")
-    layout, values = initial_model(spec, app, initial_seed(spec))
-    model = codec.model_bytes(codec.to_fixed(values, spec.aggregation.scale_bits))
-    task = consortium.ledger("IssuerMSP", "issuer").publish(spec, app.digest, layout, model).value["task"]
-    institution = Institution(consortium, "Org1MSP", tmp_path / "state")
-    institution.store.approve(app.digest, {"name": "tabular"})
-    agent = dataclasses.replace(config(tmp_path / "state"), folder=tmp_path)
-    institution.participant = lambda view: AppParticipant(agent, "Org1MSP", view)
+    institution = trained(consortium, tmp_path)
 
     def change(function):
         if function == "RoundContract:Close":
@@ -111,6 +123,7 @@ def test_the_agent_lives_on(consortium, tmp_path, caplog):
             institution.caller.after = lambda function: None
 
     institution.caller.after = change
+    task = published(consortium)
     worker = institution.worker(task)
     with working(consortium, [worker]):
         until(lambda: "BEFL-C-112" in caplog.text, timeout=20, what="the refusal")
@@ -118,6 +131,40 @@ def test_the_agent_lives_on(consortium, tmp_path, caplog):
         path.write_text(ROWS)
         until(lambda: consortium.ledger("Org1MSP").view(task).state == "finished", timeout=20, what="the task's end")
     assert caplog.text.count("BEFL-C-112") == 1
+
+
+def test_a_file_in_which_nothing_is_known(consortium, tmp_path, caplog):
+    """It is refused before the institution applies, and said once; with values in it the task ends."""
+    caplog.set_level(logging.INFO)
+    path = tmp_path / "heart.csv"
+    path.write_text(EMPTY)
+    task = published(consortium)
+    worker = trained(consortium, tmp_path).worker(task)
+    with working(consortium, [worker]):
+        until(lambda: "BEFL-C-114" in caplog.text, timeout=20, what="the refusal")
+        assert consortium.ledger("Org1MSP").view(task).applicants == ()
+        path.write_text(ROWS)
+        until(lambda: consortium.ledger("Org1MSP").view(task).state == "finished", timeout=20, what="the task's end")
+    assert caplog.text.count("BEFL-C-114") == 1
+    assert "no value is known of" not in caplog.text
+
+
+def test_a_column_of_which_nothing_is_known_is_named_once(configured, started, tmp_path, caplog):
+    """The other columns may still teach something, and the numbers stay finite: with sums of nothing, too."""
+    record = to_record(started[0])
+    record["data"]["columns"]["sex"] = {"type": "category", "values": ["f", "m"]}
+    spec = from_record(record)
+    (tmp_path / "heart.csv").write_text(
+        "age,sex,disease\n" + "".join(f"NA,{'fm'[row % 2]},{int(row % 3 > 0)}\n" for row in range(60))
+    )
+    layout, values = initial_model(spec, app_of("tabular"), initial_seed(spec))
+    view, model = view_of(spec, layout), codec.to_fixed(values, spec.aggregation.scale_bits)
+    guessed = view_of(spec, layout, {"age": {"centre": "0", "spread": "1"}})
+    with AppParticipant(configured, "Org1MSP", view) as participant:
+        assert participant.statistics(view) == {"age": {"values": 0, "total": 0, "squares": 0}}
+        assert participant.train(guessed, model, 1, None)[1].any()
+        assert participant.evaluate(guessed, model).rows > 0
+    assert [record.getMessage() for record in caplog.records] == ["data \"heart\": no value is known of 'age'"]
 
 
 def test_the_sums_are_of_the_rows_to_train_on(configured, started):

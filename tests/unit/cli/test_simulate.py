@@ -79,6 +79,24 @@ def test_its_model_is_verified_and_evaluated_right_after(place, capsys):
     assert "--as goes with --network" in capsys.readouterr().err
 
 
+def test_an_empty_column_is_named(place, capsys):
+    rows = (place / "data/north.csv").read_text().splitlines()
+    (place / "data/north.csv").write_text(
+        "\n".join([rows[0], *("," + row.partition(",")[2] for row in rows[1:])]) + "\n"
+    )
+    assert run(["simulate", "TASK.toml"]) == 0
+    assert "\nwarning: NorthMSP: data \"hearts\": no value is known of 'age'\n3 inst" in capsys.readouterr().out
+    assert run(["simulate", "TASK.toml", "--format", "json"]) == 0
+    [warning] = json.loads(capsys.readouterr().out)["warnings"]
+    assert warning.startswith("NorthMSP: ")
+
+
+def test_nothing_but_empty_columns(place, capsys):
+    (place / "data/north.csv").write_text("age,sex,disease\n" + ",,no\n" * 20)
+    assert run(["simulate", "TASK.toml"]) == 2
+    assert capsys.readouterr().err.startswith("BEFL-C-114: NorthMSP: ")
+
+
 def test_a_split_as_json_is_what_python_gives(place, capsys):
     arguments = ["--data", "all.csv", "--split", "iid", "--institutions", "3", "--seed", "4"]
     assert run(["simulate", "TASK.toml", *arguments, "--id", "00112233aabbccdd", "--format", "json"]) == 0

@@ -7,6 +7,7 @@ import hashlib
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 from befl.agent.participant import AppParticipant
 from befl.rules import codec
@@ -82,6 +83,7 @@ def test_from_the_task_to_the_model(spec, files):
     assert made.digest == hashlib.sha256(made.files[MANIFEST]).hexdigest()
     assert made.rounds[-1].record["model"] == made.model
     assert {"submit", "close", "report"} <= set(made.rounds[1].seconds)
+    assert made.warnings == ()
 
 
 def test_the_same_again_and_another_id(spec, files):
@@ -118,6 +120,32 @@ def test_a_refusal_says_whose_it_is(spec, files):
     with pytest.raises(BeflError, match=r"SouthMSP: .*column sex: 'x'") as caught:
         simulate(spec, files)
     assert caught.value.code == "BEFL-C-108"
+
+
+def blank(path, *places: int):
+    """Empty columns of a file."""
+    header, *rows = [line.split(",") for line in path.read_text().splitlines()]
+    rows = [["" if place in places else cell for place, cell in enumerate(row)] for row in rows]
+    path.write_text("\n".join(",".join(row) for row in [header, *rows]) + "\n")
+
+
+def test_a_column_that_is_empty_somewhere_is_named(spec, files):
+    blank(files["south"], 0)
+    blank(files["east"], 1)
+    made = simulate(spec, files)
+    assert made.warnings == (
+        "EastMSP: data \"hearts\": no value is known of 'sex'",
+        "SouthMSP: data \"hearts\": no value is known of 'age'",
+    )
+    assert all(np.isfinite(tensor).all() for tensor in load(made.files["model.safetensors"]).values())
+    assert made.rounds[-1].record["metrics"]["pooled"]["loss_micro"] < 693_147, "the others have taught it something"
+
+
+def test_a_table_in_which_nothing_is_known(spec, files):
+    blank(files["south"], 0, 1)
+    with pytest.raises(BeflError, match='SouthMSP: data "hearts": no value is known in any of the 2 columns') as caught:
+        simulate(spec, files)
+    assert caught.value.code == "BEFL-C-114"
 
 
 def test_an_app_that_fails(spec, files):

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from safetensors.numpy import load
 
 from befl.rules.seeds import rows_seed
 from befl.rules.spec import from_toml
@@ -80,3 +81,18 @@ def test_from_the_sums_to_the_model(tmp_path, rows):
     path = tmp_path / "held.csv"
     path.write_text("\n".join([header, *held]) + "\n")
     assert model.evaluate(path) == card["metrics"]["institutions"]["NorthMSP"]
+
+
+def test_a_column_that_nobody_knows_keeps_what_the_task_says(tmp_path, rows):
+    """And the model is finite: what stands in for a missing value is the centre, which becomes 0."""
+    files = {name: tmp_path / f"{name}.csv" for name in NAMES}
+    for name, path in files.items():
+        path.write_text("age,salt,disease\n" + "".join(f"{age},NA,{sick}\n" for age, _, sick in rows[name]))
+    made = simulate(from_toml(TASK.encode()), files)
+    assert made.record["preparation"]["salt"] == {"centre": "0.001", "spread": "0.0001"}
+    assert made.record["preparation"]["age"]["spread"] != "1"
+    assert [text.partition(": ")[0] for text in made.warnings] == ["EastMSP", "NorthMSP", "SouthMSP"]
+    assert {text.rpartition("known of ")[2] for text in made.warnings} == {"'salt'"}
+    assert all(np.isfinite(tensor).all() for tensor in load(made.files["model.safetensors"]).values())
+    losses = [each.record["metrics"]["pooled"]["loss_micro"] for each in made.rounds]
+    assert losses[-1] < losses[0] < 693_147

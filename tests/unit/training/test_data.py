@@ -235,7 +235,8 @@ def test_rows_are_held_back_by_hash_of_row_and_seed():
 
 
 def test_split_gives_every_row_to_one_side():
-    x = np.arange(100, dtype=np.float32).reshape(100, 1)
+    x = np.zeros((100, 7), np.float32)
+    x[:, 0] = np.arange(100)
     train, kept = data.split(data.Table(x, np.arange(100, dtype=np.int64) % 2, "d"), SPEC, b"seed")
     assert sorted([*train.x[:, 0], *kept.x[:, 0]]) == list(range(100))
     assert train.digest == "d"
@@ -291,6 +292,17 @@ def test_numbers_that_are_all_the_same(tmp_path):
     with pytest.raises(BeflError, match="in every row days is the same value") as caught:
         data.split(table, NUMBER, b"seed")
     assert caught.value.code == "BEFL-C-110"
+
+
+def test_rows_in_which_nothing_is_known(tmp_path):
+    """A column may be empty, not all of them."""
+    for rows, names in (("NA,,m,1\n", ["age", "chol"]), ("60,,,1\n", ["chol", "sex"])):
+        table = data.load(write(tmp_path, HEADER + rows * 30), SPEC)
+        assert data.unknown(table, SPEC) == names
+        assert all(np.isfinite(part.x).all() for part in data.split(table, SPEC, b"seed"))
+    with pytest.raises(BeflError, match='data "ward": no value is known in any of the 3 columns') as caught:
+        data.split(data.load(write(tmp_path, HEADER + "NA,,,1\n" * 30), SPEC), SPEC, b"seed")
+    assert caught.value.code == "BEFL-C-114"
 
 
 @pytest.mark.parametrize("classes", [["0", "1"], ["0", "1", "2"]])
