@@ -29,6 +29,7 @@ NAMES = [
     "Model",
     "Models",
     "Page",
+    "ParametersVersion",
     "Predictions",
     "Published",
     "Receipt",
