@@ -22,7 +22,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from befl.contracts.stub import KV, Stub
+from befl.contracts.stub import KV, Response, Stub
 from befl.gateway import Contract, Gateway, Network, Profile, connect
 from befl.ledger.identities import ATTRIBUTES_OID
 from befl.network import fabric
@@ -106,8 +106,16 @@ def _certificate(stub: Stub) -> dict[str, Any]:
     }
 
 
+def _whole_range(stub: Stub, prefix: str) -> list[list[str]]:
+    """Of all simple keys those below a prefix: others, of other tests, are there too; a composite one may not be."""
+    return [entry for entry in _entries(stub.get_state_by_range("", "")) if entry[0].startswith((prefix, "\0"))]
+
+
 def _call(stub: Stub, chaincode: str, *arguments: str, channel: str = "") -> list[Any]:
-    answer = stub.invoke_chaincode(chaincode, arguments, channel)
+    return _answered(stub.invoke_chaincode(chaincode, arguments, channel))
+
+
+def _answered(answer: Response) -> list[Any]:
     return [answer.status, answer.message, _text(answer.payload)]
 
 
@@ -133,6 +141,7 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
         _text(value) for value in stub.get_multiple_private_data(collection, names)
     ],
     "plain_range": lambda stub, start, end: _entries(stub.get_state_by_range(start, end)),
+    "whole_range": _whole_range,
     "plain_page": _plain_page,
     "history": lambda stub, name: [
         [_text(each.value), each.is_delete, len(each.tx_id), each.timestamp > 0]
@@ -159,6 +168,9 @@ OPERATIONS: dict[str, Callable[..., Any]] = {
     ),
     "call": _call,
     "call_on": lambda stub, channel, chaincode, *arguments: _call(stub, chaincode, *arguments, channel=channel),
+    "call_with_bytes": lambda stub, chaincode, given: _answered(
+        stub.invoke_chaincode(chaincode, ["Run", given.encode("latin-1")])
+    ),
     "transient": lambda stub: {name: _text(value) for name, value in sorted(stub.get_transient().items())},
     "event": lambda stub, name, payload: stub.set_event(name, payload.encode("latin-1")),
     "refuse": _refuse,

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from typing import NamedTuple
 
 import pytest
 
-from befl.gateway import wait
+from befl.gateway import CommitError, GatewayError, SubmitError, wait
 from befl.network import supervisor
-from befl.rules.errors import BeflError
+from befl.network.layout import Layout
+from befl.network.topology import parse
 from befl.shim.server import ChaincodeServer
 
-from .conformance import CALLED
+from .conformance import CALLED, Deployment
 from .down import kept_down, ready_again, standing_still
 
 WRITE = json.dumps([["put", "scenario", "v"]])
@@ -30,6 +32,7 @@ class Row(NamedTuple):
     script: str
     endorsers: tuple[int, ...]  # named ones; () lets the gateway choose
     answer: str  # "fine", or class and code of the error
+    named: tuple[int, ...] = ()  # of whom the error's details speak: who could not do its part
 
 
 # rows with the same processes down stand together: these are stopped once for all of them
@@ -38,31 +41,44 @@ TABLE = {
     "all are there, all are named": Row((), "submit", WRITE, (0, 1, 2), "fine"),
     "all are there, two chaincodes": Row((), "submit", CALL, (), "fine"),
     "two of the others are named": Row((), "submit", WRITE, (1, 2), "fine"),
+    "all are there, the status later": Row((), "status", WRITE, (), "fine"),
+    "only one is named, the status later": Row((), "status", WRITE, (0,), "CommitError BEFL-G-008"),
     "only one is named": Row((), "submit", WRITE, (0,), "CommitError BEFL-G-008"),
     "only one is named, a private key": Row((), "submit", PRIVATE, (2,), "CommitError BEFL-G-008"),
     "only one is named, two chaincodes": Row((), "submit", CALL, (1,), "CommitError BEFL-G-008"),
     # chaincode servers
     "one of the others is down": Row(("chaincode 1",), "submit", WRITE, (), "fine"),
-    "one of the others is down and named": Row(("chaincode 1",), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016"),
+    "one of the others is down and named": Row(
+        ("chaincode 1",), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016", (1,)
+    ),
     "one of the others is down, a private key": Row(("chaincode 2",), "submit", PRIVATE, (), "fine"),
     "the own one is down, others are named": Row(("chaincode 0",), "submit", WRITE, (1, 2), "fine"),
-    "a question, the own one is down": Row(("chaincode 0",), "evaluate", READ, (), "EvaluateError BEFL-G-016"),
-    "both others are down": Row(("chaincode 1", "chaincode 2"), "submit", WRITE, (), "EndorseError BEFL-G-016"),
+    "a question, the own one is down": Row(("chaincode 0",), "evaluate", READ, (), "EvaluateError BEFL-G-016", (0,)),
+    "both others are down": Row(("chaincode 1", "chaincode 2"), "submit", WRITE, (), "EndorseError BEFL-G-016", (1, 2)),
+    "both others are down, one is named": Row(
+        ("chaincode 1", "chaincode 2"), "submit", WRITE, (0, 2), "EndorseError BEFL-G-016", (2,)
+    ),
     "a question, both others are down": Row(("chaincode 1", "chaincode 2"), "evaluate", READ, (), "fine"),
     "a question, all are down": Row(
-        ("chaincode 0", "chaincode 1", "chaincode 2"), "evaluate", READ, (), "EvaluateError BEFL-G-016"
+        ("chaincode 0", "chaincode 1", "chaincode 2"), "evaluate", READ, (), "EvaluateError BEFL-G-016", (0,)
     ),
     # peers
     "the peer of another is down": Row(("peer 1",), "submit", WRITE, (), "fine"),
     "the peer of another is down, a private key": Row(("peer 1",), "submit", PRIVATE, (), "fine"),
-    "the peer of another is down and named": Row(("peer 1",), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016"),
+    "the peer of another is down and named": Row(("peer 1",), "submit", WRITE, (0, 1), "EndorseError BEFL-G-016", (1,)),
     "the peer of another is down, and not named": Row(("peer 1",), "submit", WRITE, (0, 2), "fine"),
     "a question, the peer of another is down": Row(("peer 1",), "evaluate", READ, (), "fine"),
-    "the peers of both others are down": Row(("peer 1", "peer 2"), "submit", WRITE, (), "EndorseError BEFL-G-016"),
+    "the peers of both others are down": Row(
+        ("peer 1", "peer 2"), "submit", WRITE, (), "EndorseError BEFL-G-016", (1, 2)
+    ),
     "a question, the peers of both others are down": Row(("peer 1", "peer 2"), "evaluate", READ, (), "fine"),
+    "the own peer went down before the status": Row(("peer 0",), "status", WRITE, (), "CommitStatusError BEFL-G-002"),
     "the own peer is down": Row(("peer 0",), "submit", WRITE, (), "EndorseError BEFL-G-002"),
     "the own peer is down, others are named": Row(("peer 0",), "submit", WRITE, (1, 2), "EndorseError BEFL-G-002"),
     "a question, the own peer is down": Row(("peer 0",), "evaluate", READ, (), "EvaluateError BEFL-G-002"),
+    "the own peer stands still before the status": Row(
+        ("peer 0 stands still",), "status", WRITE, (), "CommitStatusError BEFL-G-003"
+    ),
     "the own peer stands still": Row(("peer 0 stands still",), "submit", WRITE, (), "EndorseError BEFL-G-003"),
     "a question, the own peer stands still": Row(
         ("peer 0 stands still",), "evaluate", READ, (), "EvaluateError BEFL-G-003"
@@ -77,11 +93,11 @@ TABLE = {
     "the orderer of another stands still": Row(("orderer 1 stands still",), "submit", WRITE, (), "fine"),
     # the own peer hears of its block when it has given that orderer up, after a minute
     "the own orderer stands still": Row(("orderer 0 stands still",), "submit", WRITE, (), "fine"),
-    "no majority of orderers": Row(("orderer 1", "orderer 2"), "submit", WRITE, (), "SubmitError BEFL-G-006"),
+    "no majority of orderers": Row(("orderer 1", "orderer 2"), "submit", WRITE, (), "SubmitError BEFL-G-006", (1, 2)),
     "a question, no majority of orderers": Row(("orderer 1", "orderer 2"), "evaluate", READ, (), "fine"),
     "an endorsement, no majority of orderers": Row(("orderer 1", "orderer 2"), "endorse", WRITE, (), "fine"),
     "all orderers are down": Row(
-        ("orderer 0", "orderer 1", "orderer 2"), "submit", WRITE, (), "SubmitError BEFL-G-006"
+        ("orderer 0", "orderer 1", "orderer 2"), "submit", WRITE, (), "SubmitError BEFL-G-006", (0, 1, 2)
     ),
 }
 SLOW = {"the peer of another stands still", "the own orderer stands still"}
@@ -160,24 +176,50 @@ def away(conformance, consortium) -> Iterator[Away]:
 @pytest.mark.parametrize("name", ROWS)
 def test_scenario(conformance, away, monkeypatch, name):
     row = TABLE[name]
-    away.be(row.down)
     gateway = conformance.gateways[0]
     contract = conformance.contract()
+    named = {"endorsing_organizations": [conformance.msp_ids[number] for number in row.endorsers]}
+    more = {"transient": {"v": b"v"}}
+    if row.step == "status":  # what is down was there when the transaction was submitted
+        away.be(())
+        commit = contract.submit_async("Run", row.script, **more, **named)
+    away.be(row.down)
     if row.answer != "fine":
         few = dataclasses.replace(gateway.deadlines, repeat=0.5)
         if row.answer.endswith("BEFL-G-003"):
-            few = dataclasses.replace(few, evaluate=2, endorse=2)
+            few = dataclasses.replace(few, evaluate=2, endorse=2, commit_status=2)
         monkeypatch.setattr(gateway, "deadlines", few)
-    named = {"endorsing_organizations": [conformance.msp_ids[number] for number in row.endorsers]}
-    more = {"transient": {"v": b"v"}}
+    failed: GatewayError | None = None
     try:
         if row.step == "evaluate":
             contract.evaluate("Run", row.script)
         elif row.step == "endorse":
             contract.endorse("Run", row.script, **more, **named)
-        else:
+        elif row.step == "submit":
             contract.submit("Run", row.script, **more, **named)
-        answer = "fine"
-    except BeflError as error:
-        answer = f"{type(error).__name__} {error.code}"
-    assert answer == row.answer
+        else:
+            status = commit.status()
+            assert (status.txid, status.valid) == (commit.txid, row.answer == "fine")
+            if not status.valid:
+                raise CommitError(status.txid, status.block, status.validation_code)
+    except GatewayError as error:
+        failed = error
+    assert (f"{type(failed).__name__} {failed.code}" if failed else "fine") == row.answer
+    if failed:
+        assert re.fullmatch("[0-9a-f]{64}", failed.txid)
+        assert row.step != "status" or failed.txid == commit.txid
+        check_named(conformance, row, failed)
+
+
+def check_named(conformance: Deployment, row: Row, error: GatewayError) -> None:
+    """Hold the error's details against the row: one a node, each with its address, institution and words."""
+    found = {conformance.msp_ids.index(detail.msp_id) for detail in error.details}
+    if row.down[:1] and row.down[0].startswith("peer"):  # of a peer that the gateway has forgotten nobody speaks
+        assert found <= set(row.named)
+    else:
+        assert found == set(row.named)
+    kind = "orderer" if isinstance(error, SubmitError) else "peer"
+    topology = parse(Layout(conformance.directory).topology.read_bytes(), "the network's")
+    addresses = [topology.institutions[number].address(kind) for number in sorted(found)]
+    assert sorted(detail.address for detail in error.details) == sorted(addresses)
+    assert all(detail.message for detail in error.details)

@@ -56,6 +56,7 @@ SAYS = {
     "befl member list": r"Org2MSP +auditor,issuer,trainer,validator",
     "befl member assign": r"assigned, approved by Org1MSP, Org2MSP",
     "befl parameters show": r"# version 0 \(the defaults\)",
+    "befl parameters list": r"# version 1, since 20.{17}Z, approved by Org1MSP, Org2MSP\nleast_trainers = 2\n",
     "befl parameters assign": r"version 1 is in force, approved by Org1MSP, Org2MSP",
     "befl audit query --as org1/examiner\n": r"^0:0 .* config .*VALID",
     "--kind Register": r"Org2MSP +admin +MemberContract:Register .*VALID",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import itertools
 import json
@@ -15,16 +16,21 @@ import pytest
 from fabric_protos.common import policies_pb2
 from fabric_protos.msp import msp_principal_pb2
 
-from befl.gateway import Profile, connect
+from befl.gateway import Profile, connect, wait
 from befl.ledger.identities import make_creator
 from befl.ledger.memory import MemoryLedger
 from befl.network import identities
 from befl.network.consortium import acting
 from befl.rules.errors import BeflError
+from befl.shim.stream import PeerStream
+from befl.shim.stub import Batching, Message
 
-from .conformance import CALLED, NAME, Conformance, key
+from .conformance import CALLED, NAME, Conformance, Deployment, key
+from .down import described, kept_down, ready_again
 
 VALUE = bytes(range(256))
+NO_TEXT = "a lone \ud800"
+"""A string that no encoding knows: a contract may make it, from JSON say, but protobuf does not carry it."""
 
 
 def one_of(*msp_ids: str) -> str:
@@ -251,6 +257,61 @@ SCRIPTS: dict[str, tuple[list[Steps], Steps]] = {
         [call(["put", "k", "v"]), ["private_range", "models", "a", "b"]],
     ),
     "refused: no such chaincode": ([], [["call", "nothing", "F"]]),
+    "refused: no such channel": ([], [["call_on", "elsewhere", CALLED, "Run", "[]"]]),
+    "refused: no such chaincode on no such channel": ([], [["call_on", "elsewhere", "nothing", "F"]]),
+    "a called chaincode makes a mistake, and the caller goes on": (
+        [
+            [["put", "c8", "before"], call(["put", "c8", "v"], ["mistake"]), ["put", "c9", "after"]],
+            [call(["batch"], ["put", "c9", "lost with its batch"], ["mistake"])],
+        ],
+        [["get_many", ["c8", "c9"]], call(["get_many", ["c8", "c9"]]), call(["mistake"]), ["where"]],
+    ),
+    "a call with an argument that is no text": ([], [["call_with_bytes", CALLED, "\xff"], ["where"]]),
+    "an empty key is absent": (
+        [],
+        [
+            *(["get", ""], ["get_many", ["k1", ""]], ["policy", ""]),
+            *(["get_private", "updates", ""], ["get_many_private", "updates", [""]], ["hash_private", "updates", ""]),
+            ["private_policy", "updates", ""],
+        ],
+    ),
+    "all simple keys": (
+        [[["put", "\uff5e last", "1"], ["put", "\uff5e last but one", "2"], ["put", key("\uff5e last"), "composite"]]],
+        [["whole_range", "\uff5e last"], ["plain_range", "\uff5e last", ""]],
+    ),
+    "refused: no text: a key that is read": ([], [["get", NO_TEXT]]),
+    "refused: no text: one of many keys": ([], [["get_many", ["k1", NO_TEXT]]]),
+    "refused: no text: a key that is written": ([], [["put", NO_TEXT, "v"]]),
+    "refused: no text: a key that is written, with an empty value": ([], [["put", NO_TEXT, ""]]),
+    "refused: no text: a key that is deleted": ([], [["delete", NO_TEXT]]),
+    "refused: no text: a key in a batch": ([], [["batch"], ["put", "k", "v"], ["put", NO_TEXT, "v"]]),
+    "refused: no text: a key whose history is asked": ([], [["history", NO_TEXT]]),
+    "refused: no text: a key whose policy is asked": ([], [["policy", NO_TEXT]]),
+    "refused: no text: a key that is given a policy": ([], [["set_policy", NO_TEXT, "p"]]),
+    "refused: no text: a range": ([], [["plain_range", "a", NO_TEXT]]),
+    "refused: no text: a prefix": ([], [["range", "r", [NO_TEXT]]]),
+    "refused: no text: a page's prefix": ([], [["page", NO_TEXT, [], 1, ""]]),
+    "refused: no text: a bookmark": ([], [["page", "r", [], 1, NO_TEXT]]),
+    "refused: no text: a bookmark, after a write": ([], [["put", "k", "v"], ["plain_page", "a", "b", 1, NO_TEXT]]),
+    "refused: no text: an event": ([], [["event", NO_TEXT, "x"]]),
+    "refused: no text: a chaincode": ([], [["call", NO_TEXT, "Run", "[]"]]),
+    "refused: no text: a channel": ([], [["call_on", NO_TEXT, CALLED, "Run", "[]"]]),
+    "refused: no text: an argument": ([], [["call", CALLED, "Run", NO_TEXT]]),
+    "refused: no text: a private key that is read": ([], [["get_private", "updates", NO_TEXT]]),
+    "refused: no text: a private key whose hash is read": ([], [["hash_private", "updates", NO_TEXT]]),
+    "refused: no text: a private key that is written": ([], [["put_private", "updates", NO_TEXT, "bytes"]]),
+    "refused: no text: a private key that is deleted": ([], [["delete_private", "updates", NO_TEXT]]),
+    "refused: no text: a private key that is purged": ([], [["purge", "updates", NO_TEXT]]),
+    "refused: no text: a private key whose policy is asked": ([], [["private_policy", "updates", NO_TEXT]]),
+    "refused: no text: a private key that is given a policy": ([], [["set_private_policy", "updates", NO_TEXT, "p"]]),
+    "refused: no text: a private range": ([], [["private_range", "models", NO_TEXT, "b"]]),
+    "refused: no text: a private prefix": ([], [["private_prefix", "models", NO_TEXT, []]]),
+    "refused: no text: a collection": ([], [["get_private", NO_TEXT, "k"]]),
+    "refused: no text: a collection that is written": ([], [["batch"], ["put_private", NO_TEXT, "k", "bytes"]]),
+    "refused: no collection and no key": ([], [["put_private", "", "", "empty"]]),
+    "refused: no collection, in a batch": ([], [["batch"], ["put", "k", "v"], ["delete_private", "", "k"]]),
+    "refused: no collection, its range": ([], [["private_range", "", "\x00", "b"]]),
+    "refused: no collection, its hash": ([], [["hash_private", "", NO_TEXT]]),
     "transient data": ([], [["transient"]]),
     "where": ([], [["where"]]),
     "refused: empty key": ([], [["put", "", "v"]]),
@@ -267,6 +328,7 @@ SCRIPTS: dict[str, tuple[list[Steps], Steps]] = {
     "refused: no such collection, write": ([], [["put_private", "nowhere", "k", "bytes"]]),
     "refused: by the contract": ([], [["refuse", "BEFL-G-013", "said so", "Do another thing."]]),
 }
+V = {"transient": {"v": b"v"}}
 TRANSIENT = {"bytes": VALUE, "more": b"\x00", "empty": b"", "Größe/1": b"a name with more than letters"}
 
 Outcome = Callable[[str], Any]
@@ -286,15 +348,34 @@ def outcome(side: Side, name: str) -> Any:
     before, steps = SCRIPTS[name]
     for each in before:
         side.submit(each, transient=TRANSIENT)
+    return asked(lambda: side.evaluate(steps, transient=TRANSIENT))
+
+
+def asked(evaluate: Callable[[], Any]) -> Any:
+    """The results or the refusal; a mistake's transaction, of which its words speak, has another id on either side."""
     try:
-        return side.evaluate(steps, transient=TRANSIENT)
+        return [named(result) for result in evaluate()]
     except BeflError as error:
         return (error.code, error.message, error.hint)
 
 
+def named(result: Any) -> Any:
+    if isinstance(result, list):
+        return [named(each) for each in result]
+    return (
+        re.sub("failed in transaction [0-9a-f]{64}", "failed in transaction ID", result)
+        if isinstance(result, str)
+        else result
+    )
+
+
 @pytest.fixture(scope="module")
-def memory_side() -> Side:
-    ledger = MemoryLedger(Conformance(), others={CALLED: Conformance()})
+def ledger() -> MemoryLedger:
+    return MemoryLedger(Conformance(), others={CALLED: Conformance()})
+
+
+@pytest.fixture(scope="module")
+def memory_side(ledger) -> Side:
     caller = make_creator("Org1MSP", "trainer")
 
     def evaluate(steps: Steps, **more: Any) -> Any:
@@ -371,6 +452,102 @@ def test_results_are_what_they_should_be(real):
         [500, "BEFL-G-013: said so\nDo another.", ""],
     ]
     assert real("refused: a page after the called chaincode wrote")[0] == "BEFL-G-012"
+    own, other, mistake, where = real("a called chaincode makes a mistake, and the caller goes on")
+    assert own == ["before", "after"]
+    assert json.loads(other[2]) == [["v", ""]]
+    assert (mistake[0], mistake[1].partition("\n")[0], mistake[2]) == (
+        500,
+        "BEFL-G-009: the chaincode failed in transaction ID",
+        "",
+    )
+    assert where == ["befl", "Run"]
+    everything = [["\uff5e last", "1"], ["\uff5e last but one", "2"]]
+    assert real("all simple keys") == [everything, everything]
+    assert real("refused: no such channel")[:2] == (
+        "BEFL-G-031",
+        f"there is no chaincode '{CALLED}' on channel 'elsewhere': the peer is not in that channel",
+    )
+    assert {real(name)[0] for name in SCRIPTS if name.startswith("refused: no text")} == {"BEFL-G-018"}
+
+
+def test_a_mistake_is_hidden_from_a_peers_client_and_shown_to_the_developer(real_side, memory_side):
+    """The one difference between the two; what a caller's chaincode is told is among the scripts."""
+    with pytest.raises(BeflError, match=r"BEFL-G-009: the chaincode failed in transaction [0-9a-f]{64}") as caught:
+        real_side.evaluate([["mistake"]])
+    assert "stays here" not in str(caught.value)
+    with pytest.raises(ZeroDivisionError, match="a detail that stays here"):
+        memory_side.evaluate([["mistake"]])
+
+
+LATE: list[Steps] = [
+    [["get_private", "updates", "late"]],
+    [["get_many_private", "updates", ["p1", "late"]]],
+    [["hash_private", "updates", "late"], ["get_private", "models", "late"]],
+    [["private_range", "updates", "late", "later"]],
+    [["private_policy", "updates", "late"], ["put_private", "updates", "late", "more"]],
+]
+
+
+def test_a_private_value_that_has_not_reached_the_peer(conformance, consortium, ledger, memory_side, monkeypatch):
+    """A peer that was down when it was written, and fetches nothing when it is back; later it does."""
+
+    def pulls(**settings: str) -> Callable[[dict[str, Any]], None]:
+        env = {f"CORE_PEER_GOSSIP_PVTDATA_{name}": value for name, value in settings.items()}
+        return lambda service: service["env"].update(env)
+
+    gateway = conformance.gateways[2]
+    monkeypatch.setattr(gateway, "deadlines", dataclasses.replace(gateway.deadlines, repeat=0.5))
+    steps = [["put_private", "updates", "late", "bytes"]]
+    peer = f"{consortium.institutions[2]}/peer"
+    with ready_again(consortium):
+        with described(consortium, pulls(PULLRETRYTHRESHOLD="0s", RECONCILESLEEPINTERVAL="10m"), peer):
+            with kept_down(consortium, peer):
+                conformance.submit(*steps, transient=TRANSIENT)
+            consortium.level()
+            wait.until(lambda: answers(conformance), timeout=60, what="the peer answering")
+            real = [asked(lambda each=each: conformance.evaluate(*each, by=2, transient=TRANSIENT)) for each in LATE]
+        memory_side.submit(steps, transient=TRANSIENT)
+        with ledger.private_data_missing("updates", "late"):
+            memory = [asked(lambda each=each: memory_side.evaluate(each, transient=TRANSIENT)) for each in LATE]
+        assert real == memory
+        assert [each[0] for each in real[:2]] == ["BEFL-G-010"] * 2
+        assert real[3] == [[]]
+        with described(consortium, pulls(RECONCILESLEEPINTERVAL="1s"), peer):
+            wait.until(lambda: answers(conformance), timeout=60, what="the peer answering")
+            here = [["private_range", "updates", "late", "later"]]
+            wait.until(lambda: conformance.evaluate(*here, by=2) != [[]], timeout=60, what="the value fetched")
+            assert conformance.evaluate(*LATE[0], by=2) == memory_side.evaluate(LATE[0]) == [VALUE.decode("latin-1")]
+
+
+def answers(conformance: Deployment) -> bool:
+    """Whether the third institution's peer answers and has its chaincode."""
+    try:
+        return conformance.evaluate(["where"], by=2) == [["befl", "Run"]]
+    except BeflError:
+        return False
+
+
+def test_what_a_peer_takes_at_once_travels_at_once(conformance, monkeypatch):
+    """Fabric 3.1 offers it in READY; without this nothing else would notice that each key goes by itself."""
+    sent: list[int] = []
+    offered: set[Batching] = set()
+    answer = PeerStream._answer
+
+    def watched(self: PeerStream, key: Any, kind: int, payload: bytes, event: Any = None) -> None:
+        sent.append(kind)
+        offered.add(self._batching)
+        answer(self, key, kind, payload, event)
+
+    monkeypatch.setattr(PeerStream, "_answer", watched)
+    keys = [key("at once", f"{number:02}") for number in range(10)]
+    conformance.evaluate(["get_many", keys])
+    assert sent == [Message.GET_STATE_MULTIPLE, Message.COMPLETED]
+    sent.clear()
+    conformance.evaluate(["batch"], ["fill", "at once", [], 10], ["put_private", "updates", "at once", "v"], **V)
+    assert sent == [Message.WRITE_BATCH_STATE, Message.COMPLETED]
+    [batching] = offered
+    assert batching.reads >= len(keys)
+    assert batching.writes > len(keys)
 
 
 # --- the transaction: its event, its transient data, who made it, its id and time ----------------------------------

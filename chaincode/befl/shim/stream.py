@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from fabric_protos.peer import chaincode_pb2, proposal_response_pb2
 
+from befl.contracts import refusals
 from befl.contracts.stub import Chaincode
 from befl.rules.errors import BeflError
 from befl.shim.stub import Batching, Message, PeerError, StreamEndedError, TransactionStub
@@ -158,7 +159,7 @@ class PeerStream:
             self._complete(key, _REFUSED, error)
         except Exception:  # noqa: BLE001  # a mistake in a contract must not end the stream; it is logged and answered
             _log.exception("internal error", extra={"txid": key[1]})
-            self._complete(key, _REFUSED, _internal_error(key[1]))
+            self._complete(key, _REFUSED, refusals.mistake(key[1]))
         finally:
             with self._lock:
                 self._running.discard(key)
@@ -204,11 +205,3 @@ class PeerStream:
 
     def _answer(self, key: Key, kind: int, payload: bytes, event: Any = None) -> None:
         self._out.put(Message(type=kind, payload=payload, channel_id=key[0], txid=key[1], chaincode_event=event))
-
-
-def _internal_error(txid: str) -> BeflError:
-    return BeflError(
-        "BEFL-G-009",
-        f"the chaincode failed in transaction {txid}",
-        "The endorser's chaincode server has the traceback in its log.",
-    )

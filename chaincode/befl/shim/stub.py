@@ -24,7 +24,7 @@ from fabric_protos.peer import (
 )
 
 from befl.contracts import refusals
-from befl.contracts.stub import KV, Creator, KeyModification, Response, composite_range, simple_range
+from befl.contracts.stub import KV, Creator, KeyModification, Response
 from befl.rules.errors import BeflError
 
 _log: Final = logging.getLogger("befl.shim")
@@ -105,10 +105,7 @@ class TransactionStub:
         self._signature_header: Final[bytes] = header.signature_header
         self._payload: Final[bytes] = proposal.payload
         arguments = chaincode_pb2.ChaincodeInput.FromString(message.payload).args
-        try:
-            self._arguments: Final[list[str]] = [argument.decode() for argument in arguments]
-        except UnicodeDecodeError:
-            raise BeflError("BEFL-G-018", "an argument is not UTF-8", "Binary data travels as transient.") from None
+        self._arguments: Final[list[str]] = [refusals.argument(argument) for argument in arguments]
         self.event: Any = None
         self._batch: list[Any] | None = None
         self._batch_bytes = 0
@@ -144,7 +141,7 @@ class TransactionStub:
     def set_event(self, name: str, payload: bytes) -> None:
         """Set the transaction's one event; a second call replaces the first."""
         refusals.check_event_name(name)
-        self.event = chaincode_event_pb2.ChaincodeEvent(event_name=_text(name), payload=payload)
+        self.event = chaincode_event_pb2.ChaincodeEvent(event_name=name, payload=payload)
 
     def close(self) -> None:
         """End the stub: an iterator that lives longer sends nothing any more."""
@@ -172,7 +169,8 @@ class TransactionStub:
         count = _FIRST_READS
         while len(found) < len(keys):
             asked = keys[len(found) : len(found) + min(count, self._batching.reads)]
-            request = chaincode_shim_pb2.GetStateMultiple(keys=[_text(key) for key in asked])
+            refusals.check_text(*asked)
+            request = chaincode_shim_pb2.GetStateMultiple(keys=asked)
             answer = self._request(Message.GET_STATE_MULTIPLE, request, "", asked[0])
             values = chaincode_shim_pb2.GetStateMultipleResult.FromString(answer).values
             if len(values) != len(asked):  # the peer hides an error of its database behind an empty answer
@@ -190,19 +188,19 @@ class TransactionStub:
         BeflError
             ``BEFL-G-018`` when an end begins with U+0000.
         """
-        return self._iterate(self._range_request("", *_simple(start_key, end_key), b""))
+        return self._iterate(self._range_request("", *refusals.simple_range(start_key, end_key), b""))
 
     def get_state_by_range_with_pagination(
         self, start_key: str, end_key: str, page_size: int, bookmark: str
     ) -> tuple[list[KV], str]:
         """Return one page of a range and the bookmark of the next one (``""`` at the end); queries only."""
         refusals.check_page_size(page_size)
-        return self._page(*_simple(start_key, end_key), page_size, bookmark)
+        return self._page(*refusals.simple_range(start_key, end_key), page_size, bookmark)
 
     def get_history_for_key(self, key: str) -> Iterator[KeyModification]:
         """Iterate over all committed changes of a public key, the newest first; not part of the read set."""
         refusals.check_key(key)
-        request = chaincode_shim_pb2.GetHistoryForKey(key=_text(key))
+        request = chaincode_shim_pb2.GetHistoryForKey(key=key)
         response = chaincode_shim_pb2.QueryResponse.FromString(
             self._request(Message.GET_HISTORY_FOR_KEY, request, "", key)
         )
@@ -238,14 +236,14 @@ class TransactionStub:
 
         The peer ends a range silently after ``ledger.state.totalQueryLimit`` (100,000) entries.
         """
-        return self._iterate(self._range_request("", *_range(object_type, attributes), b""))
+        return self._iterate(self._range_request("", *refusals.composite_range(object_type, attributes), b""))
 
     def get_state_by_partial_composite_key_with_pagination(
         self, object_type: str, attributes: Sequence[str], page_size: int, bookmark: str
     ) -> tuple[list[KV], str]:
         """Return one page below a prefix and the bookmark of the next one (``""`` at the end); queries only."""
         refusals.check_page_size(page_size)
-        return self._page(*_range(object_type, attributes), page_size, bookmark)
+        return self._page(*refusals.composite_range(object_type, attributes), page_size, bookmark)
 
     # --- private data ---------------------------------------------------------------------------------------------
 
@@ -257,16 +255,20 @@ class TransactionStub:
         BeflError
             ``BEFL-G-010`` when this peer holds only the hash so far.
         """
-        return self._get(_collection(collection), key)
+        refusals.check_collection(collection)
+        return self._get(collection, key)
 
     def get_private_data_hash(self, collection: str, key: str) -> bytes:
         """Return the SHA-256 of a private value as the ledger holds it; ``b""`` when it is absent."""
-        request = chaincode_shim_pb2.GetState(key=_text(key), collection=_text(_collection(collection)))
+        refusals.check_collection(collection)
+        refusals.check_text(key)
+        request = chaincode_shim_pb2.GetState(key=key, collection=collection)
         return self._request(Message.GET_PRIVATE_DATA_HASH, request, collection, key)
 
     def put_private_data(self, collection: str, key: str, value: bytes) -> None:
         """Write a key of a private collection."""
-        self._put(_collection(collection), key, value)
+        refusals.check_collection(collection)
+        self._put(collection, key, value)
 
     def get_multiple_private_data(self, collection: str, keys: Sequence[str]) -> list[bytes]:
         """Read several keys of a private collection, one after another.
@@ -278,29 +280,36 @@ class TransactionStub:
 
     def del_private_data(self, collection: str, key: str) -> None:
         """Delete a key of a private collection; earlier values stay in the peers' private stores."""
-        self._delete(_collection(collection), key, _Record.DEL_STATE)
+        refusals.check_collection(collection)
+        self._delete(collection, key, _Record.DEL_STATE)
 
     def purge_private_data(self, collection: str, key: str) -> None:
         """Delete a key of a private collection and its earlier values at every peer; their hashes stay."""
-        self._delete(_collection(collection), key, _Record.PURGE_PRIVATE_DATA)
+        refusals.check_collection(collection)
+        self._delete(collection, key, _Record.PURGE_PRIVATE_DATA)
 
     def get_private_data_by_range(self, collection: str, start_key: str, end_key: str) -> Iterator[KV]:
         """Iterate over a private range; queries only, and what has not reached this peer is left out in silence."""
-        return self._iterate(self._range_request(_collection(collection), *_simple(start_key, end_key), b""))
+        refusals.check_collection(collection)
+        return self._iterate(self._range_request(collection, *refusals.simple_range(start_key, end_key), b""))
 
     def get_private_data_by_partial_composite_key(
         self, collection: str, object_type: str, attributes: Sequence[str]
     ) -> Iterator[KV]:
         """Iterate over a private prefix; as :meth:`get_private_data_by_range`."""
-        return self._iterate(self._range_request(_collection(collection), *_range(object_type, attributes), b""))
+        refusals.check_collection(collection)
+        bounds = refusals.composite_range(object_type, attributes)
+        return self._iterate(self._range_request(collection, *bounds, b""))
 
     def get_private_data_validation_parameter(self, collection: str, key: str) -> bytes:
         """Return a private key's own endorsement policy; ``b""`` when it has none."""
-        return self._get_policy(_collection(collection), key)
+        refusals.check_collection(collection)
+        return self._get_policy(collection, key)
 
     def set_private_data_validation_parameter(self, collection: str, key: str, policy: bytes) -> None:
         """Give a private key its own endorsement policy; as :meth:`set_state_validation_parameter`."""
-        self._set_policy(_collection(collection), key, policy)
+        refusals.check_collection(collection)
+        self._set_policy(collection, key, policy)
 
     # --- other chaincode ------------------------------------------------------------------------------------------
 
@@ -315,15 +324,21 @@ class TransactionStub:
         Raises
         ------
         BeflError
-            ``BEFL-G-031`` when there is no such chaincode.
+            ``BEFL-G-031`` when there is no such chaincode, or no such channel at the peer.
         """
+        refusals.check_text(chaincode_name, channel, *(argument for argument in args if isinstance(argument, str)))
         name = f"{chaincode_name}/{channel}" if channel else chaincode_name
-        given = [_text(argument).encode() if isinstance(argument, str) else argument for argument in args]
+        given = [argument.encode() if isinstance(argument, str) else argument for argument in args]
         request = chaincode_pb2.ChaincodeSpec(
-            chaincode_id=chaincode_pb2.ChaincodeID(name=_text(name)), input=chaincode_pb2.ChaincodeInput(args=given)
+            chaincode_id=chaincode_pb2.ChaincodeID(name=name), input=chaincode_pb2.ChaincodeInput(args=given)
         )
         self._flush()  # what it reads and checks comes after what was written
-        message = Message.FromString(self._request(Message.INVOKE_CHAINCODE, request, "", chaincode_name))
+        try:
+            message = Message.FromString(self._ask_peer(Message.INVOKE_CHAINCODE, request))
+        except PeerError as error:
+            if channel and f"Failed to get policy manager for channel [{channel}]" in str(error):
+                raise refusals.unknown_channel(chaincode_name, channel) from None
+            raise refusal(str(error), "", chaincode_name) from None
         if message.type != Message.COMPLETED:
             return Response(500, message.payload.decode("utf-8", "replace"), b"")
         answer = proposal_response_pb2.Response.FromString(message.payload)
@@ -332,7 +347,8 @@ class TransactionStub:
     # --- messages -------------------------------------------------------------------------------------------------
 
     def _get(self, collection: str, key: str) -> bytes:
-        request = chaincode_shim_pb2.GetState(key=_text(key), collection=_text(collection))
+        refusals.check_text(key)
+        request = chaincode_shim_pb2.GetState(key=key, collection=collection)
         return self._request(Message.GET_STATE, request, collection, key)
 
     def _put(self, collection: str, key: str, value: bytes) -> None:
@@ -340,19 +356,20 @@ class TransactionStub:
         refusals.check_value(key, value)
         if self._keep(_Record.PUT_STATE, collection, key, value=value):
             return
-        request = chaincode_shim_pb2.PutState(key=_text(key), value=value, collection=_text(collection))
+        request = chaincode_shim_pb2.PutState(key=key, value=value, collection=collection)
         self._request(Message.PUT_STATE, request, collection, key)
 
     def _delete(self, collection: str, key: str, kind: int) -> None:
         refusals.check_key(key)
         if self._keep(kind, collection, key):
             return
-        request = chaincode_shim_pb2.DelState(key=_text(key), collection=_text(collection))
+        request = chaincode_shim_pb2.DelState(key=key, collection=collection)
         purge = kind == _Record.PURGE_PRIVATE_DATA
         self._request(Message.PURGE_PRIVATE_DATA if purge else Message.DEL_STATE, request, collection, key)
 
     def _get_policy(self, collection: str, key: str) -> bytes:
-        request = chaincode_shim_pb2.GetStateMetadata(key=_text(key), collection=_text(collection))
+        refusals.check_text(key)
+        request = chaincode_shim_pb2.GetStateMetadata(key=key, collection=collection)
         answer = self._request(Message.GET_STATE_METADATA, request, collection, key)
         entries = chaincode_shim_pb2.StateMetadataResult.FromString(answer).entries
         return next((bytes(entry.value) for entry in entries if entry.metakey == _POLICY), b"")
@@ -362,14 +379,14 @@ class TransactionStub:
         metadata = chaincode_shim_pb2.StateMetadata(metakey=_POLICY, value=policy)
         if self._keep(_Record.PUT_STATE_METADATA, collection, key, metadata=metadata):
             return
-        request = chaincode_shim_pb2.PutStateMetadata(key=_text(key), collection=_text(collection), metadata=metadata)
+        request = chaincode_shim_pb2.PutStateMetadata(key=key, collection=collection, metadata=metadata)
         self._request(Message.PUT_STATE_METADATA, request, collection, key)
 
     def _keep(self, kind: int, collection: str, key: str, **more: Any) -> bool:
         """Put a write into the open batch, if there is one, and send the batch when it is full."""
         if self._batch is None:
             return False
-        record = _Record(type=kind, key=_text(key), collection=_text(collection), **more)
+        record = _Record(type=kind, key=key, collection=collection, **more)
         size = record.ByteSize()
         if self._batch and self._batch_bytes + size > _BATCH_BYTES:
             self._flush()
@@ -395,14 +412,15 @@ class TransactionStub:
 
     def _range_request(self, collection: str, start: str, end: str, metadata: bytes) -> Any:
         request = chaincode_shim_pb2.GetStateByRange(
-            startKey=start, endKey=end, collection=_text(collection), metadata=metadata
+            startKey=start, endKey=end, collection=collection, metadata=metadata
         )
         return chaincode_shim_pb2.QueryResponse.FromString(
             self._request(Message.GET_STATE_BY_RANGE, request, collection, start)
         )
 
     def _page(self, start: str, end: str, page_size: int, bookmark: str) -> tuple[list[KV], str]:
-        metadata = chaincode_shim_pb2.QueryMetadata(pageSize=page_size, bookmark=_text(bookmark))
+        refusals.check_text(bookmark)
+        metadata = chaincode_shim_pb2.QueryMetadata(pageSize=page_size, bookmark=bookmark)
         response = self._range_request("", start, end, metadata.SerializeToString())
         following = chaincode_shim_pb2.QueryResponseMetadata.FromString(response.metadata).bookmark
         return list(self._iterate(response)), following
@@ -480,36 +498,7 @@ def refusal(text: str, collection: str, key: str) -> BeflError:
     return BeflError("BEFL-G-015", text, "The peer's log says more.")
 
 
-def _text(value: str) -> str:
-    """Refuse what protobuf cannot carry."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        raise BeflError("BEFL-G-018", "a name holds a lone surrogate", "Choose another name.") from None
-    return value
-
-
-def _range(object_type: str, attributes: Sequence[str]) -> tuple[str, str]:
-    for part in (object_type, *attributes):
-        _text(part)
-    return composite_range(object_type, attributes)
-
-
-def _simple(start: str, end: str) -> tuple[str, str]:
-    try:
-        return simple_range(_text(start), _text(end))
-    except ValueError as error:
-        raise BeflError("BEFL-G-018", str(error), "Ask for a composite key's prefix instead.") from None
-
-
 def _modification(data: bytes) -> KeyModification:
     entry = kv_query_result_pb2.KeyModification.FromString(data)
     stamp = entry.timestamp
     return KeyModification(entry.tx_id, entry.value, stamp.seconds * 1000 + stamp.nanos // 1_000_000, entry.is_delete)
-
-
-def _collection(name: str) -> str:
-    """Refuse an empty collection, which a peer would take for the public state."""
-    if not name:
-        raise refusals.unknown_collection(name)
-    return name

@@ -205,6 +205,10 @@ class Ledger:
         record: dict[str, Any] = self._evaluate("ParameterContract:Get")
         return record
 
+    def parameter_versions(self) -> Iterator[dict[str, Any]]:
+        """Read the records of all versions of the parameters but the defaults, page by page."""
+        return self._pages("ParameterContract:List")
+
     def view(self, task: str) -> TaskView:
         """Read a task with its current round.
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from befl.cli.common import connected, emit, format_option
+from befl.cli.common import connected, emit, format_option, moment
 
 if TYPE_CHECKING:
-    from befl.client import Client, InForce
+    from befl.client import Client, InForce, ParametersVersion
     from befl.rules.parameters import Parameters
 
 _FILE = click.argument("file", type=click.Path(path_type=Path), metavar="FILE.toml")
@@ -32,6 +32,18 @@ def parameters() -> None:
 def show(client: Client, form: str) -> None:
     """Show the parameters in force as TOML, their version, and the approvals that wait."""
     emit(client.parameters.show(), form, _page)
+
+
+@parameters.command("list")
+@connected("agent")
+@format_option
+def list_parameters(client: Client, form: str) -> None:
+    """List all versions that the members have put in force: since when, approved by whom, with which values."""
+    emit(
+        client.parameters.list(),
+        form,
+        lambda versions: "\n\n".join(map(_version, versions)) or "The defaults are in force, and always were.",
+    )
 
 
 @parameters.command()
@@ -76,6 +88,11 @@ def _page(found: InForce) -> str:
     lines += _values(found.parameters)
     lines += [f"# waits: {who} approves {words}" for who, words in sorted(found.waiting.items())]
     return "\n".join(lines)
+
+
+def _version(one: ParametersVersion) -> str:
+    about = f"# version {one.version}, since {moment(one.assigned_ms)}, approved by {', '.join(one.approved_by)}"
+    return "\n".join([about, *_values(one.parameters)])
 
 
 def _values(parameters: Parameters) -> list[str]:

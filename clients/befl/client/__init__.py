@@ -48,6 +48,7 @@ if TYPE_CHECKING:
     from befl.client.members import InForce as InForce
     from befl.client.members import Member as Member
     from befl.client.members import Members as Members
+    from befl.client.members import ParametersVersion as ParametersVersion
     from befl.client.models import FinalModel as FinalModel
     from befl.client.models import Models as Models
     from befl.client.models import Verdict as Verdict
@@ -97,7 +98,7 @@ __getattr__, __dir__, __all__ = lazy.names(
         "client.configuration": ("Setting", "agent_settings", "connection_settings"),
         "client.connection": ("Client", "connect", "connect_operator"),
         "client.data": ("ColumnReport", "DataReport", "check_data"),
-        "client.members": ("Agent", "ConsortiumParameters", "InForce", "Member", "Members"),
+        "client.members": ("Agent", "ConsortiumParameters", "InForce", "Member", "Members", "ParametersVersion"),
         "client.models": ("FinalModel", "Models", "Verdict", "verify_folder"),
         "client.prediction": ("AppCode", "Model", "Predictions", "export_model", "load_model", "read_app"),
         "client.simulation": ("Simulation", "simulate"),

@@ -62,6 +62,28 @@ class InForce:
     waiting: dict[str, str]
 
 
+@dataclass(frozen=True)
+class ParametersVersion:
+    """A version of the parameters that is, or was, in force; a round names the one in force when it opened.
+
+    Parameters
+    ----------
+    version : int
+        From 1 on: version 0 is the defaults, of which there is no record.
+    parameters : Parameters
+        The whole set.
+    assigned_ms : int
+        Since when it was in force.
+    approved_by : tuple of str
+        The institutions that approved it.
+    """
+
+    version: int
+    parameters: Parameters
+    assigned_ms: int
+    approved_by: tuple[str, ...]
+
+
 class Members:
     """The members of the consortium.
 
@@ -122,6 +144,18 @@ class ConsortiumParameters:
         found = self._ledger.parameters()
         waiting = {record["msp_id"]: record["words"] for record in found["approvals"]}
         return InForce(found["current"]["version"], read_parameters(found["current"]["parameters"]), waiting)
+
+    def list(self) -> Sequence[ParametersVersion]:
+        """Return all versions that were ever in force but the defaults, the first one first."""
+        return [
+            ParametersVersion(
+                record["version"],
+                read_parameters(record["parameters"]),
+                record["assigned_ms"],
+                tuple(record["approved_by"]),
+            )
+            for record in self._ledger.parameter_versions()
+        ]
 
     def approve(self, parameters: Parameters) -> Receipt:
         """Approve, as the institution's operator, the parameters of the next version."""

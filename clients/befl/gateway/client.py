@@ -6,10 +6,10 @@ an error class of its own. What is tried again is decided here and nowhere else:
 ==============  ==================================================================================================
 evaluate        as a new proposal: peer unavailable, deadline of the peer, "not yet"
 endorse         as a new proposal: the same, and results that differ. Nothing was ordered, so nothing is done twice
-submit          the *same* envelope again: no leader, orderers or peer unavailable. A second copy can only become
-                ``DUPLICATE_TXID``; a new proposal would be a second intention and is never made here
-commit status   again: peer unavailable. After ``resubmit`` seconds in no block the *same* envelope is submitted
-                again: an orderer may have taken it and died with it
+submit          the *same* envelope again: no leader, orderers or peer unavailable, deadline of the peer. A second copy
+                can only become ``DUPLICATE_TXID``; a new proposal would be a second intention and is never made here
+commit status   again: peer unavailable, deadline of the peer, no word about the transaction. After ``resubmit``
+                seconds in no block the *same* envelope is submitted again: an orderer may have died with it
 ==============  ==================================================================================================
 
 All of it within the deadline of the step, with growing pauses. A refusal by the chaincode is not tried again unless its

@@ -22,6 +22,7 @@ import bisect
 import enum
 import hashlib
 import itertools
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -30,11 +31,12 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from befl.contracts import refusals
-from befl.contracts.stub import KV, Chaincode, Creator, KeyModification, Response, composite_range, simple_range
+from befl.contracts.stub import KV, Chaincode, Creator, KeyModification, Response
 from befl.ledger.rwset import RangeRead, ReadSet, Version, WriteSet, digest
 from befl.rules import canonical
 from befl.rules.errors import BeflError
 
+_log: Final = logging.getLogger("befl.ledger")
 _BATCH: Final = 100
 _OK: Final = 200
 _REFUSED: Final = 500
@@ -325,6 +327,10 @@ class MemoryLedger:
     -----
     Safe to use from several threads: one call runs at a time. Transaction ids follow from the channel, the caller's
     institution and the order of the calls, so the same calls make the same ledger.
+
+    An exception in the chaincode that is no :class:`~befl.rules.errors.BeflError` is a mistake, and comes out as it is:
+    who calls this ledger wants to see where it was made. A peer's client is told ``BEFL-G-009`` and nothing more. To a
+    chaincode that calls another one, the other's mistake is that code as on a peer, and the traceback is logged.
     """
 
     def __init__(
@@ -577,17 +583,21 @@ class MemoryLedger:
                 {name: sets for name, sets in simulation.sets.items() if name},
             )
 
-    def _call(self, caller: _MemoryStub, name: str, args: list[str]) -> Response:
+    def _call(self, caller: _MemoryStub, name: str, args: list[bytes]) -> Response:
         """Run another chaincode in a transaction; what it wrote before it refused stays written, as on a peer."""
         chaincode = self._others.get(name)
         if chaincode is None:
             raise refusals.unknown_chaincode(name)
-        stub = caller.calling(name, self._spaces[name], args)  # refuses one that waits for an answer already
+        stub = caller.calling(name, self._spaces[name])  # refuses one that waits for an answer already
         try:
+            stub.give(args)
             result = chaincode.invoke(stub)
             stub.finish_write_batch()
         except BeflError as error:
             return Response(_REFUSED, str(error), b"")
+        except Exception:  # noqa: BLE001  # as on a peer, where the other chaincode is another program
+            _log.exception("mistake in the called chaincode %s", name)
+            return Response(_REFUSED, str(refusals.mistake(stub.get_tx_id())), b"")
         finally:
             stub.end_call()
         return Response(_OK, "", result)
@@ -630,7 +640,7 @@ class _MemoryStub:
         args: Sequence[str],
         transient: Mapping[str, bytes],
         timestamp: int,
-        call: Callable[[_MemoryStub, str, list[str]], Response],
+        call: Callable[[_MemoryStub, str, list[bytes]], Response],
         simulation: _Simulation,
         name: str = "",
     ) -> None:
@@ -639,7 +649,7 @@ class _MemoryStub:
         self._txid = txid
         self._creator = creator
         self._function = function
-        self._args = args
+        self._args = list(args)
         self._transient = dict(transient)
         self._timestamp = timestamp
         self._call = call
@@ -649,7 +659,7 @@ class _MemoryStub:
         self.reads, self.writes = simulation.sets.setdefault(name, (ReadSet(), WriteSet()))
         self.event: tuple[str, bytes] | None = None
 
-    def calling(self, name: str, committed: _Committed, args: list[str]) -> _MemoryStub:
+    def calling(self, name: str, committed: _Committed) -> _MemoryStub:
         """Return the stub of another chaincode that is called: the same proposal, a state and arguments of its own."""
         if name in self._simulation.running:  # in the peer's words: it has the transaction in hand once a chaincode
             raise BeflError(
@@ -659,20 +669,23 @@ class _MemoryStub:
                 "The peer's log says more.",
             )
         self._simulation.running.append(name)
-        function, *more = args or [""]
         return _MemoryStub(
             committed,
             self._channel,
             self._txid,
             self._creator,
-            function,
-            more,
+            "",
+            (),
             self._transient,
             self._timestamp,
             self._call,
             self._simulation,
             name,
         )
+
+    def give(self, args: Sequence[bytes]) -> None:
+        """Give the stub of a called chaincode its function and arguments; refuses what is not UTF-8."""
+        self._function, *self._args = [refusals.argument(each) for each in args] or [""]
 
     def end_call(self) -> None:
         """End what :meth:`calling` began."""
@@ -702,6 +715,7 @@ class _MemoryStub:
         return self._transient
 
     def get_state(self, key: str) -> bytes:
+        refusals.check_text(key)
         public = self._committed.public
         self.reads.public.setdefault(key, public.version(key))
         return public.get(key)
@@ -719,13 +733,13 @@ class _MemoryStub:
         return [self.get_state(key) for key in keys]
 
     def get_state_by_range(self, start_key: str, end_key: str) -> Iterator[KV]:
-        return self._iterate(*_simple(start_key, end_key))
+        return self._iterate(*refusals.simple_range(start_key, end_key))
 
     def get_state_by_range_with_pagination(
         self, start_key: str, end_key: str, page_size: int, bookmark: str
     ) -> tuple[list[KV], str]:
         refusals.check_page_size(page_size)
-        return self._page(*_simple(start_key, end_key), page_size, bookmark)
+        return self._page(*refusals.simple_range(start_key, end_key), page_size, bookmark)
 
     def get_history_for_key(self, key: str) -> Iterator[KeyModification]:
         refusals.check_key(key)
@@ -749,27 +763,28 @@ class _MemoryStub:
             write()
 
     def get_state_by_partial_composite_key(self, object_type: str, attributes: Sequence[str]) -> Iterator[KV]:
-        return self._iterate(*composite_range(object_type, attributes))
+        return self._iterate(*refusals.composite_range(object_type, attributes))
 
     def get_state_by_partial_composite_key_with_pagination(
         self, object_type: str, attributes: Sequence[str], page_size: int, bookmark: str
     ) -> tuple[list[KV], str]:
         refusals.check_page_size(page_size)
-        return self._page(*composite_range(object_type, attributes), page_size, bookmark)
+        return self._page(*refusals.composite_range(object_type, attributes), page_size, bookmark)
 
     def get_private_data(self, collection: str, key: str) -> bytes:
-        private = self._committed.collection(collection)
+        private = self._private(collection, key)
         if self._committed.lacks(collection, key):
             raise refusals.private_value_missing(collection, key)
         self._read_hashed(collection, key)
         return private.get(key)
 
     def get_private_data_hash(self, collection: str, key: str) -> bytes:
-        self._committed.collection(collection)
+        self._private(collection, key)
         self._read_hashed(collection, key)
         return self._committed.hashed[collection].get(digest(key))
 
     def put_private_data(self, collection: str, key: str, value: bytes) -> None:
+        refusals.check_collection(collection)
         refusals.check_key(key)
         refusals.check_value(key, value)
         self._write_private(collection, key, bytes(value))
@@ -778,27 +793,32 @@ class _MemoryStub:
         return [self.get_private_data(collection, key) for key in keys]
 
     def del_private_data(self, collection: str, key: str) -> None:
+        refusals.check_collection(collection)
         refusals.check_key(key)
         self._write_private(collection, key, None)
 
     def purge_private_data(self, collection: str, key: str) -> None:
+        refusals.check_collection(collection)
         refusals.check_key(key)
         self._write_private(collection, key, None, purge=True)
 
     def get_private_data_by_range(self, collection: str, start_key: str, end_key: str) -> Iterator[KV]:
-        return self._iterate_private(collection, *_simple(start_key, end_key))
+        refusals.check_collection(collection)
+        return self._iterate_private(collection, *refusals.simple_range(start_key, end_key))
 
     def get_private_data_by_partial_composite_key(
         self, collection: str, object_type: str, attributes: Sequence[str]
     ) -> Iterator[KV]:
-        return self._iterate_private(collection, *composite_range(object_type, attributes))
+        refusals.check_collection(collection)
+        return self._iterate_private(collection, *refusals.composite_range(object_type, attributes))
 
     def get_private_data_validation_parameter(self, collection: str, key: str) -> bytes:
-        self._committed.collection(collection)
+        self._private(collection, key)
         self._read_hashed(collection, key)
         return self._committed.hashed[collection].policies.get(digest(key), b"")
 
     def set_private_data_validation_parameter(self, collection: str, key: str, policy: bytes) -> None:
+        refusals.check_collection(collection)
         refusals.check_key(key)
 
         def write() -> None:
@@ -807,17 +827,24 @@ class _MemoryStub:
         self._write(write, collection)
 
     def invoke_chaincode(self, chaincode_name: str, args: Sequence[str | bytes], channel: str = "") -> Response:
-        if channel not in ("", self._channel):
-            raise refusals.unknown_chaincode(chaincode_name)
+        refusals.check_text(chaincode_name, channel, *(argument for argument in args if isinstance(argument, str)))
         if self._batch is not None:  # what it reads and checks comes after what was written
             self.finish_write_batch()
             self.start_write_batch()
-        given = [argument if isinstance(argument, str) else argument.decode() for argument in args]
+        if channel not in ("", self._channel):
+            raise refusals.unknown_channel(chaincode_name, channel)
+        given = [argument.encode() if isinstance(argument, str) else argument for argument in args]
         return self._call(self, chaincode_name, given)
 
     def set_event(self, name: str, payload: bytes) -> None:
         refusals.check_event_name(name)
         self.event = (name, bytes(payload))
+
+    def _private(self, collection: str, key: str) -> _State:
+        """Return what is committed of a collection in which a key is to be read."""
+        refusals.check_collection(collection)
+        refusals.check_text(key)
+        return self._committed.collection(collection)
 
     def _write(self, write: Callable[[], None], collection: str | None = None) -> None:
         """Make a write, or keep it for the end of the batch: a peer sees it, and may refuse it, only then."""
@@ -854,6 +881,7 @@ class _MemoryStub:
         return iter([KV(key, private.get(key)) for key in keys])
 
     def _page(self, start: str, end: str, page_size: int, bookmark: str) -> tuple[list[KV], str]:
+        refusals.check_text(bookmark)
         if self._simulation.has_written():
             raise refusals.page_after_write()
         self._simulation.paged = True
@@ -890,13 +918,6 @@ class _Range:
         exhausted = len(self._keys) < self._asked
         reads = self._state.read(self._keys[: self._asked])
         return RangeRead(self._start, self._end if exhausted else reads[-1][0], exhausted, reads)
-
-
-def _simple(start: str, end: str) -> tuple[str, str]:
-    try:
-        return simple_range(start, end)
-    except ValueError as error:
-        raise BeflError("BEFL-G-018", str(error), "Ask for a composite key's prefix instead.") from None
 
 
 def _duplicate(txid: str) -> BeflError:

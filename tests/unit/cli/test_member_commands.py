@@ -78,8 +78,29 @@ def test_parameters_change_by_majority_and_bind(consortium, capsys, tmp_path):  
     capsys.readouterr()
     found = printed(capsys, "parameters", "show")
     assert (found["version"], found["parameters"]["least_trainers"], found["waiting"]) == (1, 4, {})
+    [listed] = printed(capsys, "parameters", "list")
+    assert (listed["version"], listed["parameters"]) == (1, found["parameters"])
+    assert listed["approved_by"] == [f"Org{number}MSP" for number in range(1, MEMBERS // 2 + 2)]
     with pytest.raises(Exception, match="BEFL-T-011"):
         consortium.publish(least=3, most=5)
+
+
+def test_all_versions_of_the_parameters_are_listed(consortium, capsys, tmp_path):  # noqa: F811  # the fixture
+    assert run(["parameters", "list"]) == 0
+    assert "The defaults are in force" in capsys.readouterr().out
+    for least in (4, 3):
+        file = tmp_path / "parameters.toml"
+        file.write_text(f"least_trainers = {least}\n")
+        for number in range(1, MEMBERS // 2 + 2):
+            assert run(["parameters", "approve", str(file), "--as", f"Org{number}MSP"]) == 0
+        assert run(["parameters", "assign", str(file), "--as", "Org1MSP"]) == 0
+    capsys.readouterr()
+    assert run(["parameters", "list"]) == 0
+    first, second = capsys.readouterr().out.split("\n\n")
+    for number, page, least in ((1, first, 4), (2, second, 3)):
+        assert page.startswith(f"# version {number}, since 20")
+        assert "approved by Org1MSP, Org2MSP" in page
+        assert f"\nleast_trainers = {least}\nmost_parameters = " in page
 
 
 @pytest.mark.parametrize(

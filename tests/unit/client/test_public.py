@@ -36,6 +36,7 @@ NAMES = [
     "Model",
     "Models",
     "Page",
+    "ParametersVersion",
     "Predictions",
     "Published",
     "Receipt",

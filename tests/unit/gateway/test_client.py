@@ -26,6 +26,7 @@ from befl.gateway import (
     connect,
     open_channel,
 )
+from befl.gateway.client import _AGAIN
 from befl.rules.errors import BeflError
 
 from .conftest import Failure, Slow
@@ -121,6 +122,8 @@ SCENARIOS = {
     "evaluate: refused": ("Evaluate", Failure("UNKNOWN", "x", ("AlphaMSP", REFUSAL)), "BEFL-G-013", False),
     "evaluate: other": ("Evaluate", Failure("UNKNOWN", "chaincode response 500, oh"), "BEFL-G-005", False),
     "endorse: unavailable": ("Endorse", Failure("UNAVAILABLE", "gone"), "BEFL-G-002", True),
+    "endorse: peer's deadline": ("Endorse", Failure("DEADLINE_EXCEEDED", "timeout"), "BEFL-G-003", True),
+    "endorse: private data not here": ("Endorse", Failure("ABORTED", "x", ("AlphaMSP", LATER)), "BEFL-G-010", True),
     "endorse: differs": ("Endorse", Failure("ABORTED", "failed to collect", DIFFERENT), "BEFL-G-004", True),
     "endorse: not approved": (
         "Endorse",
@@ -203,6 +206,12 @@ SCENARIOS = {
         True,
     ),
     "submit: peer down": ("Submit", Failure("UNAVAILABLE", "failed to connect to all addresses"), "BEFL-G-002", True),
+    "submit: peer's deadline": (
+        "Submit",
+        Failure("DEADLINE_EXCEEDED", "submit timeout expired while broadcasting to ordering service"),
+        "BEFL-G-003",
+        True,
+    ),
     "submit: no orderer": ("Submit", Failure("UNAVAILABLE", "no orderers could successfully"), "BEFL-G-006", True),
     "submit: orderer refuses": (
         "Submit",
@@ -211,10 +220,17 @@ SCENARIOS = {
         False,
     ),
     "status: unavailable": ("CommitStatus", Failure("UNAVAILABLE", "gone"), "BEFL-G-002", True),
+    "status: peer's deadline": ("CommitStatus", Failure("DEADLINE_EXCEEDED", "timeout"), "BEFL-G-003", True),
     "status: aborted": ("CommitStatus", Failure("ABORTED", "ledger closed"), "BEFL-G-007", True),
     "status: denied": ("CommitStatus", Failure("PERMISSION_DENIED", "no"), "BEFL-G-030", False),
 }
 CLASSES = {"Evaluate": EvaluateError, "Endorse": EndorseError, "Submit": SubmitError, "CommitStatus": CommitStatusError}
+
+
+def test_the_scenarios_have_all_that_is_tried_again():
+    """Each step and code of the client's table, so that none can be taken from it or added to it in silence."""
+    tried = {(CLASSES[step], code) for step, _, code, again in SCENARIOS.values() if again}
+    assert tried == {(kind, code) for kind, codes in _AGAIN.items() for code in codes}
 
 
 @pytest.mark.parametrize("name", SCENARIOS)

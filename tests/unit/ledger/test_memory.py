@@ -582,5 +582,69 @@ def test_another_chaincodes_page_forbids_the_caller_to_write():
 def test_a_chaincode_of_another_channel_is_not_there(bench):
     bench.ledger = MemoryLedger(bench.chaincode, others={"other": Other()})
     body = lambda stub: stub.invoke_chaincode("other", ["read", "k"], "elsewhere").payload  # noqa: E731  # one line
-    with pytest.raises(BeflError, match="BEFL-G-031"):
+    with pytest.raises(BeflError, match="BEFL-G-031: there is no chaincode 'other' on channel 'elsewhere'"):
         bench.evaluate(body)
+
+
+class Mistaken:
+    def invoke(self, stub):
+        stub.put_state("before", b"v")
+        raise ZeroDivisionError("a detail that stays here")
+
+
+def test_a_mistake_in_a_called_chaincode_is_an_answer_without_details_and_in_the_log(bench, caplog):
+    bench.ledger = MemoryLedger(bench.chaincode, others={"other": Mistaken()})
+    answers = []
+
+    def go_on(stub):
+        answers.append(stub.invoke_chaincode("other", ["F"]))
+        stub.put_state("after", b"v")
+
+    done = bench.submit(go_on)
+    words = f"the chaincode failed in transaction {done.txid}"
+    hint = "The endorser's chaincode server has the traceback in its log."
+    assert answers == [(500, f"BEFL-G-009: {words}\n{hint}", b"")]
+    assert bench.ledger.state() == {"after": b"v"}
+    assert "a detail that stays here" in caplog.text
+
+
+def test_a_mistake_of_ones_own_comes_out_as_it_is(bench):
+    bench.ledger = MemoryLedger(Mistaken())
+    for run in (bench.ledger.evaluate, bench.ledger.submit):
+        with pytest.raises(ZeroDivisionError, match="a detail that stays here"):
+            run(bench.caller, "F")
+    assert (bench.ledger.height, bench.ledger.state()) == (0, {})
+
+
+def test_arguments_of_a_called_chaincode_are_text(bench):
+    bench.ledger = MemoryLedger(bench.chaincode, others={"other": Other()})
+    answers = []
+    bench.evaluate(lambda stub: answers.append(stub.invoke_chaincode("other", ["read", b"\xff"])))
+    assert answers == [(500, "BEFL-G-018: an argument is not UTF-8\nBinary data travels as transient.", b"")]
+
+
+NO_TEXT = {
+    "read": lambda stub, text: stub.get_state(text),
+    "many": lambda stub, text: stub.get_multiple_states(["k", text]),
+    "write": lambda stub, text: stub.put_state(text, b"v"),
+    "delete": lambda stub, text: stub.del_state(text),
+    "range": lambda stub, text: stub.get_state_by_range("a", text),
+    "prefix": lambda stub, text: stub.get_state_by_partial_composite_key("item", [text]),
+    "bookmark": lambda stub, text: stub.get_state_by_range_with_pagination("", "", 1, text),
+    "history": lambda stub, text: stub.get_history_for_key(text),
+    "policy": lambda stub, text: stub.get_state_validation_parameter(text),
+    "event": lambda stub, text: stub.set_event(text, b""),
+    "private": lambda stub, text: stub.get_private_data("updates", text),
+    "hash": lambda stub, text: stub.get_private_data_hash("updates", text),
+    "private write": lambda stub, text: stub.put_private_data("updates", text, b"v"),
+    "collection": lambda stub, text: stub.get_private_data(text, "k"),
+    "private range": lambda stub, text: stub.get_private_data_by_range("updates", text, ""),
+    "chaincode": lambda stub, text: stub.invoke_chaincode(text, ["F"]),
+    "argument": lambda stub, text: stub.invoke_chaincode("other", ["F", text]),
+}
+
+
+@pytest.mark.parametrize("case", NO_TEXT)
+def test_a_name_that_a_peer_could_not_be_told_is_refused(bench, case):
+    with pytest.raises(BeflError, match="BEFL-G-018: a name holds a lone surrogate"):
+        bench.evaluate(lambda stub: NO_TEXT[case](stub, "\ud800"))

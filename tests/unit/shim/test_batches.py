@@ -166,3 +166,12 @@ def test_a_chaincode_that_is_not_there(chaincode, modern):
     modern.expect(Message.INVOKE_CHAINCODE)
     modern.error("INVOKE_CHAINCODE failed: transaction ID: t: execute failed: chaincode other not found")
     assert modern.completed()[1].message.startswith("BEFL-G-031")
+
+
+def test_a_channel_that_the_peer_is_not_in(chaincode, modern):
+    run(chaincode, modern, lambda stub: stub.invoke_chaincode("other", [], "elsewhere").payload)
+    modern.expect(Message.INVOKE_CHAINCODE)
+    modern.error("INVOKE_CHAINCODE failed: transaction ID: t: Failed to get policy manager for channel [elsewhere]")
+    error = BeflError.parse(modern.completed()[1].message)
+    assert (error.code, error.hint) == ("BEFL-G-031", "Check the channel's name.")
+    assert error.message == "there is no chaincode 'other' on channel 'elsewhere': the peer is not in that channel"

@@ -227,6 +227,17 @@ REFUSED_HERE = {
     ),
     "no collection": (lambda stub: stub.get_private_data("", "k"), "BEFL-G-014"),
     "surrogate in a key": (lambda stub: stub.get_state("\ud800"), "BEFL-G-018"),
+    "surrogate in many keys": (lambda stub: stub.get_multiple_states(["\ud800"]), "BEFL-G-018"),
+    "surrogate in a written key": (lambda stub: stub.put_state("\ud800", b"v"), "BEFL-G-018"),
+    "surrogate in a deleted key": (lambda stub: stub.del_state("\ud800"), "BEFL-G-018"),
+    "surrogate in a collection": (lambda stub: stub.get_private_data("\ud800", "k"), "BEFL-G-018"),
+    "surrogate in a private key": (lambda stub: stub.put_private_data("updates", "\ud800", b"v"), "BEFL-G-018"),
+    "surrogate in an event": (lambda stub: stub.set_event("\ud800", b""), "BEFL-G-018"),
+    "surrogate in a bookmark": (
+        lambda stub: stub.get_state_by_range_with_pagination("", "", 1, "\ud800"),
+        "BEFL-G-018",
+    ),
+    "surrogate in an argument": (lambda stub: stub.invoke_chaincode("other", ["\ud800"]), "BEFL-G-018"),
     "surrogate in a range": (lambda stub: stub.get_state_by_partial_composite_key("\ud800", []), "BEFL-G-018"),
 }
 
