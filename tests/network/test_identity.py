@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +17,7 @@ from cryptography.hazmat.primitives import serialization
 from befl.gateway import Gateway, Identity, Profile, connect, open_channel, wait
 from befl.gateway.identity import key_signer
 from befl.network import consortium as running
-from befl.network import identities
+from befl.network import identities, topology
 from befl.network.layout import Home
 from befl.rules.errors import BeflError
 
@@ -60,20 +62,42 @@ def test_a_new_identity_works_until_it_is_revoked(consortium, tmp_path):
             assert key.stat().st_mode & 0o077 == 0, key
 
     height = consortium.level()
+    stolen = shutil.copytree(user, tmp_path / "stolen")
     assert "second is revoked" in befl("identity", "revoke", "second", *network)
+    assert not (user / "tls").exists()
     assert "nothing to change" in befl("identity", "revoke", "second", *network)
     assert consortium.level() == height + 1
-    for name in ("org1", "org2", "org3"):  # every institution's peer, not only the own one
+    for name in ("org1", "org2", "org3"):  # every institution's peer, not only the own one; TLS knows no revocation
         with pytest.raises(BeflError, match=r"access denied|creator"):
-            members(consortium, tmp_path, user, name)
+            members(consortium, tmp_path, stolen, name)
     assert b"Org1MSP" in members(consortium, tmp_path, consortium.user("org1"))
     listed = befl("identity", "list", *network)
-    assert [line.split()[-1] for line in listed.splitlines() if line.startswith("second")] == ["revoked", "valid"]
+    assert [line.split()[-1] for line in listed.splitlines() if line.startswith("second")] == ["revoked"]
+    [shown] = befl_json("identity", "show", "second", *network)
+    assert (shown["use"], shown["revoked"]) == ("msp", True)
     with (
         running.acting(consortium.directory, "org1") as member,
-        pytest.raises(BeflError, match="BEFL-N-021: second is"),
+        pytest.raises(BeflError, match="BEFL-N-021: second is revoked"),
     ):
         identities.renew(member, "second")
+    said = befl("identity", "enroll", "second", "--role", "trainer", "--role", "auditor", *network, status=2)
+    assert "BEFL-N-021: second is revoked" in said
+    assert not (user / "tls").exists()
+
+
+def test_a_founding_identity_is_revoked(tmp_path):
+    """What the institution was founded with it would obtain again with each `up`: not for whom it revoked."""
+    directory = tmp_path / "network"
+    running.up(directory, topology.make(["alone"]), owner=os.getpid())
+    try:
+        home = Home(directory / "alone")
+        assert "issuer is revoked" in befl("identity", "revoke", "issuer", "--network", directory)
+        running.down(directory)
+        assert running.up(directory, owner=os.getpid()).ready
+        assert not (home.user("issuer") / "tls").exists()
+        assert (home.user("agent") / "tls").exists()
+    finally:
+        running.down(directory)
 
 
 def test_an_identity_that_is_refused(consortium):

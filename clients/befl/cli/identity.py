@@ -117,7 +117,8 @@ def revoke(member: Member, name: str) -> Outcome:
     """Revoke an identity for the whole channel; the institution's own signature is enough.
 
     The revocation list goes into the channel's configuration: from then on every peer and orderer refuses what the
-    identity signs. Its TLS certificate cannot be revoked; it is deleted here.
+    identity signs. Fabric cannot revoke TLS certificates: the one here is deleted, with its key; a copy elsewhere still
+    opens a connection until it ends, in which nothing that the identity signs is answered.
     """
     from befl.network import identities
 

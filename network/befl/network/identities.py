@@ -2,7 +2,8 @@
 
 Peers never ask a CA: an identity is revoked when the channel's configuration says so. So revoking is three steps: the
 CA revokes and writes a list (CRL), the list goes into both of the institution's groups by a configuration update that
-its own admin may sign alone, and the nodes' own MSPs get it. TLS certificates cannot be revoked: keep them short.
+its own admin may sign alone, and the nodes' own MSPs get it. Fabric looks at no list for TLS: the TLS key here is
+deleted, and whoever has a copy gets a connection, and no answer.
 Certificates are renewed with the same key: orderers know one another by their TLS keys, so nothing else changes.
 """
 
@@ -83,8 +84,7 @@ def find(member: Member, name: str = "") -> tuple[Identity, ...]:
     BeflError
         ``BEFL-N-021`` when there is no identity of that name.
     """
-    revoked = serials([_crl(member).read_text()] if _crl(member).exists() else [])
-    found = [_read(member, enrolment, revoked) for enrolment in _enrolments(member) if name in ("", enrolment.identity)]
+    found = [_read(member, enrolment) for enrolment in _enrolments(member) if name in ("", enrolment.identity)]
     if name and not found:
         names = ", ".join(sorted({enrolment.identity for enrolment in _enrolments(member)}))
         raise BeflError("BEFL-N-021", f"{member.institution.name} has no identity {name!r}", f"It has {names}.")
@@ -119,6 +119,8 @@ def enroll(
     """
     if not csr.may_be_called(name):
         raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}", csr.NAMES)
+    if member.revoked(member.home.user(name) / "msp"):
+        raise BeflError("BEFL-N-021", f"{name} is revoked", "Enroll an identity with another name.")
     role = "|".join(dict.fromkeys(roles))
     enrolments = files.user_enrolments(name, kind, role)
     text = csr.load(request, name) if request is not None else ""
@@ -190,7 +192,7 @@ def renew(member: Member, name: str) -> Outcome:
 
 
 def revoke(member: Member, name: str) -> Outcome:
-    """Revoke an identity, for the whole channel; the institution's own admin decides it.
+    """Revoke an identity, for the whole channel, and delete its TLS key here; the institution's own admin decides it.
 
     Raises
     ------
@@ -220,6 +222,10 @@ def revoke(member: Member, name: str) -> Outcome:
         changed = channel.apply(member, listed) or changed
     for node in NODES:
         member.restart(node)
+    tls = member.home.user(name) / "tls"
+    if tls.exists():  # last of all: what was interrupted is done again
+        shutil.rmtree(tls)
+        changed = True
     if not changed:
         return Outcome(f"nothing to change: {name} is revoked", changed=False)
     return Outcome(f"{name} is revoked: the channel refuses what it signs")
@@ -257,7 +263,7 @@ def _key(member: Member, enrolment: Enrolment) -> Path:
     return key
 
 
-def _read(member: Member, enrolment: Enrolment, revoked: frozenset[int]) -> Identity:
+def _read(member: Member, enrolment: Enrolment) -> Identity:
     path = _file(member, enrolment)
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     ous = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
@@ -269,7 +275,7 @@ def _read(member: Member, enrolment: Enrolment, revoked: frozenset[int]) -> Iden
         f"{certificate.serial_number:x}",
         certificate.not_valid_before_utc.isoformat(),
         certificate.not_valid_after_utc.isoformat(),
-        enrolment.ca == "ca" and certificate.serial_number in revoked,
+        enrolment.ca == "ca" and member.revoked(member.home.folder / enrolment.folder),
         certificate.fingerprint(hashes.SHA256()).hex(),
         str(path.relative_to(member.home.folder)),
     )
