@@ -67,15 +67,16 @@ def commit(member: Member) -> Outcome:
 
 
 @chaincode.command()
-@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait for the others.")
+@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait for a majority.")
+@click.option("--grace", type=float, default=30, show_default=True, help="Then seconds to wait for the rest.")
 @acting
-def upgrade(member: Member, timeout: float) -> Outcome:
+def upgrade(member: Member, timeout: float, grace: float) -> Outcome:
     """Bring the code that is installed here onto the channel, while tasks go on.
 
-    Every institution installs the new befl and calls this. The new chaincode server starts beside the old one; whoever
-    approves last commits; once the own peer serves the new definition, the old server ends. Running tasks keep the
-    versions of their rules.
+    Every institution installs the new befl and calls this. The new chaincode server starts beside the old one; once a
+    majority has approved, and the rest had its time, the new definition is committed; once the own peer serves it, the
+    old server ends. Who comes later calls the same. Running tasks keep the versions of their rules.
     """
     from befl.network import lifecycle
 
-    return lifecycle.upgrade(member, timeout, progress)
+    return lifecycle.upgrade(member, timeout, grace, progress)
