@@ -117,10 +117,10 @@ class Hospital:
         self.logged = self.folder / "agent.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, environment: dict[str, str] | None = None) -> None:
         with self.logged.open("ab") as log:
             self.process = subprocess.Popen(
-                [*BEFL, "agent", "run", "--config", str(self.config)], stdout=log, stderr=log
+                [*BEFL, "agent", "run", "--config", str(self.config)], stdout=log, stderr=log, env=environment
             )
 
     @property

@@ -18,6 +18,7 @@ from befl.gateway import wait
 from befl.network import consortium as running
 from befl.network import supervisor
 from befl.rules import version
+from befl.rules.errors import BeflError
 
 from .conftest import Consortium
 from .hospitals import BEFL, befl_json, hospitals, task_toml, undisturbed
@@ -37,15 +38,32 @@ def own(tmp_path: Path) -> Iterator[Consortium]:
     befl.network.down(directory)
 
 
+SECOND_FEDAVG = '''\
+"""The mean as in fedavg/1, and a step twice as long."""
+
+from befl.rules.aggregation.fedavg import FedAvg
+
+
+class FedAvg2(FedAvg):
+    def step(self, aggregate, weight, state, share, settings):
+        return super().step(2 * aggregate, weight, state, share, settings)
+'''
+
+
 def next_release(folder: Path) -> dict[str, str]:
-    """Make a copy of befl with other code in its rules; return the environment in which it is found."""
+    """Make a copy of befl in which new tasks get another version of a rule; return the environment that finds it."""
     source = Path(version.__file__).parents[3]
     for root in ROOTS:
         shutil.copytree(source / root, folder / root, ignore=shutil.ignore_patterns("__pycache__"))
     rules = folder / "chaincode/befl/rules"
     path = rules / "version.py"
     path.write_text(path.read_text().replace(version.__version__, "0.1.1"))
-    (rules / "later.py").write_text('"""What the next release brings."""\n\nLATER = 1\n')
+    (rules / "aggregation/fedavg2.py").write_text(SECOND_FEDAVG)
+    path = rules / "aggregation/__init__.py"
+    one = '"fedavg/1": FedAvg(),'
+    assert one in path.read_text()
+    text = path.read_text().replace(one, f'{one}\n        "fedavg/2": FedAvg2(),')
+    path.write_text(text.replace("\nRULES:", "\nfrom befl.rules.aggregation.fedavg2 import FedAvg2\n\nRULES:"))
     return {**os.environ, "PYTHONPATH": os.pathsep.join(str(folder / root) for root in ROOTS)}
 
 
@@ -86,7 +104,7 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
         for each in agents:
             each.start()
         wait.until(lambda: round_of(client, task) >= 2, timeout=90, what="the second round")
-        rules = client.tasks.get(task).record["rules"]
+        assert client.tasks.get(task).record["rules"]["aggregation"] == "fedavg/1"
 
         # approving alone is not for other code, and one approval is no majority
         assert "BEFL-N-020" in command("chaincode", "approve", org="org1", status=2)
@@ -107,15 +125,23 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
         wait.until(lambda: round_of(client, task) >= since + 2, timeout=90, what="rounds without the third's peer")
         assert supervisor.states(own.directory)["org3/chaincode"].pid == old["org3"]
         assert "the own peer serves sequence 2" in page(0, "org3")
+        agents[0].stop()
+        agents[0].start(release)  # its operator starts the agent again with the new release
         since = round_of(client, task)
         wait.until(lambda: round_of(client, task) >= since + 2, timeout=90, what="rounds with all three")
         at = client.tasks.get(task)
         assert at.state == "running", "the task was to be running all the while"
         wait.until(lambda: client.tasks.get(task).state == "finished", timeout=240, interval=0.5, what="the task's end")
-        assert client.tasks.get(task).record["rules"] == rules
+        assert client.tasks.get(task).record["rules"]["aggregation"] == "fedavg/1"
         assert at.record["round"] < 80
         digest, _ = undisturbed(client, task, agents)
-        assert client.ledger.model(task)["model"] == digest
+        assert client.ledger.model(task)["model"] == digest  # every step was that of fedavg/1
+
+        # a new task gets the newest version, which the old release does not have
+        [later] = re.findall(r"published task ([0-9a-f]{16})", command("task", "publish", "hearts.toml", org="org1"))
+        assert re.search(r"rules .*\bfedavg/2\b", command("task", "show", later, org="org1"))
+        with pytest.raises(BeflError, match=f"BEFL-T-001: this release has no fedavg/2, which task {later} fixes"):
+            client.tasks.get(later)
 
     with running.acting(own.directory, "org2") as member:
         committed = member.committed()
@@ -129,7 +155,8 @@ def test_an_upgrade_while_a_task_runs(own, tmp_path):
     after = {one.name: one.processes[-1] for one in own.status().institutions}
     assert all(process.healthy for process in after.values())
     assert all(after[one.name].address != one.processes[-1].address for one in before.institutions)
-    assert befl_json("task", "list", "--network", own.directory, "--as", "org3")[0]["state"] == "finished"
+    listed = befl_json("task", "list", "--network", own.directory, "--as", "org3")
+    assert {one["id"]: one["state"] for one in listed}[task] == "finished"
     said = page(1, "org1")
     assert "nothing to change" in said
     assert committed.version[:22] in said, "status shows what runs"
