@@ -15,9 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from befl.gateway import Gateway, Identity, Profile, connect, open_channel, wait
+from befl.gateway.ask import PeerQuestions
 from befl.gateway.identity import key_signer
 from befl.network import consortium as running
-from befl.network import identities, topology
+from befl.network import files, identities, topology
 from befl.network.layout import Home
 from befl.rules.errors import BeflError
 
@@ -100,6 +101,50 @@ def test_a_founding_identity_is_revoked(tmp_path):
         running.down(directory)
 
 
+def test_a_stolen_admin_is_revoked(tmp_path):
+    """The institution goes on with new keys for the same name; who has the old ones decides nothing any more."""
+    directory = tmp_path / "network"
+    network = ("--network", directory, "--as", "one")
+    running.up(directory, topology.make(["one", "two"]), owner=os.getpid())
+    try:
+        admin = Home(directory / "one").user("admin")
+        befl("identity", "renew", "admin", *network)  # the certificate before it counts too
+        stolen = shutil.copytree(admin, tmp_path / "stolen")
+        assert "admin is revoked as it was, and goes on with new keys" in befl("identity", "revoke", "admin", *network)
+        [signs, tls, *_] = befl_json("identity", "show", "admin", *network)
+        assert (signs["kind"], signs["role"], signs["revoked"], tls["use"]) == ("admin", "operator", False, "tls")
+        for name in ("msp/signcerts/cert.pem", "tls/client.crt"):
+            old, new = (x509.load_pem_x509_certificate((each / name).read_bytes()) for each in (stolen, admin))
+            assert old.public_key() != new.public_key()
+            assert old.subject == new.subject
+
+        for name in ("one", "two"):
+            [peer] = Profile.load(directory / name / "connection.json").peers
+            with (
+                PeerQuestions(peer, stolen, "OneMSP", "befl") as questions,
+                pytest.raises(BeflError, match=r"access denied|creator"),
+            ):
+                questions.chain()
+            with PeerQuestions(peer, admin, "OneMSP", "befl") as questions:
+                assert questions.chain()[0] > 0
+        with running.acting(directory, "one") as member, pytest.MonkeyPatch.context() as patch:
+            usual = files.cli_environment
+            changed = {"CORE_PEER_MSPCONFIGPATH": str(stolen / "msp")}
+            patch.setattr(files, "cli_environment", lambda *each: {**usual(*each), **changed})
+            with pytest.raises(BeflError, match=r"BEFL-N-007: .*(revoked|denied|creator)"):
+                member.peer_command("lifecycle", "chaincode", "queryinstalled", what="asking")
+
+        # with the new keys it acts: in the channel, at the peer, at the orderer, and again
+        assert "heir is enrolled" in befl("identity", "enroll", "heir", "--role", "auditor", *network)
+        assert "heir is revoked" in befl("identity", "revoke", "heir", *network)
+        assert "nothing to change" in befl("chaincode", "install", *network)
+        assert "goes on with new keys" in befl("identity", "revoke", "admin", *network)
+        running.down(directory)
+        assert running.up(directory, owner=os.getpid()).ready
+    finally:
+        running.down(directory)
+
+
 def test_an_identity_that_is_refused(consortium):
     with running.acting(consortium.directory, "org2") as member:
         for name, words in {
@@ -109,7 +154,7 @@ def test_an_identity_that_is_refused(consortium):
         }.items():
             with pytest.raises(BeflError, match=f"BEFL-N-021: {words}"):
                 identities.enroll(member, name, ["issuer"])
-        for name in ("orderer", "admin"):
+        for name in ("orderer", "peer"):
             with pytest.raises(BeflError, match=f"BEFL-N-021: {name} cannot be revoked"):
                 identities.revoke(member, name)
         with pytest.raises(BeflError, match="BEFL-N-021: org2 has no identity 'nobody'"):

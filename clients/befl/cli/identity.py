@@ -136,9 +136,12 @@ def revoke(member: Member, name: str) -> Outcome:
     identity signs. Fabric cannot revoke TLS certificates: the one here is deleted, with its key; a copy elsewhere still
     opens a connection until it ends, in which nothing that the identity signs is answered.
 
+    The institution acts with `admin`: revoked, it goes on under this name with new keys.
+
     \b
-    Example:
+    Examples:
       befl identity revoke second-agent --as east
+      befl identity revoke admin --as east
     """  # noqa: D301  # click wants the character itself
     from befl.network import identities
 

@@ -35,6 +35,8 @@ from befl.rules.parameters import ROLES as MEMBER_ROLES
 ROLES: Final = ("operator", *MEMBER_ROLES)
 """What ``befl.role`` may say of an identity."""
 NODES: Final = ("orderer", "peer")
+ADMIN: Final = "admin"
+"""The identity with which the institution acts."""
 _ATTRIBUTES: Final = ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 
 
@@ -194,21 +196,19 @@ def renew(member: Member, name: str) -> Outcome:
 def revoke(member: Member, name: str) -> Outcome:
     """Revoke an identity, for the whole channel, and delete its TLS key here; the institution's own admin decides it.
 
+    The admin itself is never without certificates: its old ones are revoked, and it goes on with new keys.
+
     Raises
     ------
     BeflError
-        ``BEFL-N-021`` when there is no such identity, or it is a node's or the admin that acts here.
+        ``BEFL-N-021`` when there is no such identity, or it is a node's.
     """
-    find(member, name)
-    if name in (*csr.RESERVED, "admin"):
-        raise BeflError("BEFL-N-021", f"{name} cannot be revoked: the institution acts and runs with it")
+    if name in csr.RESERVED:
+        raise BeflError("BEFL-N-021", f"{name} cannot be revoked: the institution runs with it")
+    if name != ADMIN:
+        find(member, name)
     member.await_ca()
-    with _registrar(member, "tlsca") as registrar:
-        registrar("revoke", f"--revoke.name={name}")
-    with _registrar(member, "ca") as registrar:
-        registrar("revoke", f"--revoke.name={name}")
-        registrar("gencrl")
-        crl = (registrar.msp / "crls" / "crl.pem").read_text()
+    crl = _revoke_at_cas(member, name)
     changed = _keep_crl(member, crl)
     if member.joined():
         me = member.institution.msp_id
@@ -222,6 +222,8 @@ def revoke(member: Member, name: str) -> Outcome:
         changed = channel.apply(member, listed) or changed
     for node in NODES:
         member.restart(node)
+    if name == ADMIN:
+        return Outcome(f"{name} is revoked as it was, and goes on with new keys: {member.home.user(name)}")
     tls = member.home.user(name) / "tls"
     if tls.exists():  # last of all: what was interrupted is done again
         shutil.rmtree(tls)
@@ -229,6 +231,21 @@ def revoke(member: Member, name: str) -> Outcome:
     if not changed:
         return Outcome(f"nothing to change: {name} is revoked", changed=False)
     return Outcome(f"{name} is revoked: the channel refuses what it signs")
+
+
+def _revoke_at_cas(member: Member, name: str) -> str:
+    """Have the CAs revoke an identity, and give the admin other certificates; return the revocation list."""
+    with _registrar(member, "tlsca") as registrar:
+        registrar.revoke(name)
+    with _registrar(member, "ca") as registrar:
+        registrar.revoke(name)
+        registrar("gencrl")
+        crl = (registrar.msp / "crls" / "crl.pem").read_text()
+    if name == ADMIN:
+        for enrolment in files.user_enrolments(ADMIN, "admin", "operator"):
+            shutil.rmtree(member.home.folder / enrolment.folder, ignore_errors=True)
+            member.obtain(enrolment)
+    return crl
 
 
 def serials(lists: Sequence[str]) -> frozenset[int]:
@@ -364,6 +381,19 @@ class _Client:
             },
             what=f"{member.institution.name}: {verb} at {self._ca}",
         )
+
+    def revoke(self, name: str) -> None:
+        """Revoke an identity for good; of the admin only every certificate that it has, so that it gets others."""
+        if name != ADMIN:
+            self("revoke", f"--revoke.name={name}")
+            return
+        found = Path(self._work) / "certificates"
+        self("certificate", "list", f"--id={name}", "--notrevoked", f"--store={found}")
+        for path in found.iterdir():
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+            aki = (issuer or b"").hex()
+            self("revoke", f"--revoke.serial={certificate.serial_number:x}", f"--revoke.aki={aki}")
 
 
 @contextmanager
