@@ -83,7 +83,7 @@ def test_one_institutions_endorsement_makes_no_record_of_befl(consortium):
         contract = gateway.network("befl").contract("befl")
         before = contract.evaluate("MemberContract:Get", "Org1MSP")
         with pytest.raises(CommitError, match="BEFL-G-008") as caught:
-            contract.submit("MemberContract:Announce", "", "h:1", endorsing_organizations=["Org1MSP"])
+            contract.submit("MemberContract:Announce", "", "", endorsing_organizations=["Org1MSP"])
         assert caught.value.validation_code == "ENDORSEMENT_POLICY_FAILURE"
         assert contract.evaluate("MemberContract:Get", "Org1MSP") == before
 
