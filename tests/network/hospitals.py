@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
@@ -122,10 +123,10 @@ class Hospital:
         self.logged = self.folder / "agent.log"
         self.process: subprocess.Popen[bytes] | None = None
 
-    def start(self) -> None:
+    def start(self, environment: dict[str, str] | None = None) -> None:
         with self.logged.open("ab") as log:
             self.process = subprocess.Popen(
-                [*BEFL, "agent", "run", "--config", str(self.config)], stdout=log, stderr=log
+                [*BEFL, "agent", "run", "--config", str(self.config)], stdout=log, stderr=log, env=environment
             )
 
     @property
@@ -181,10 +182,13 @@ def hospitals(consortium, folder: Path, alias: str, *, apply: str = "always") ->
                 each.process.wait(10)
 
 
-def undisturbed(client: Client, task: str, members: list[Hospital]) -> tuple[str, list[dict[str, str]]]:
+def undisturbed(
+    client: Client, task: str, members: list[Hospital], absent: Mapping[int, Collection[str]] = MappingProxyType({})
+) -> tuple[str, list[dict[str, str]]]:
     """Compute a task again, institution by institution and round by round, from its specification and the rows.
 
-    Returns the digest of the last model, and of each round the digests of the updates by MSP ID.
+    ``absent`` says whose updates a round lacks. Returns the digest of the last model, and of each round the digests of
+    the updates by MSP ID.
     """
     view = client.tasks.get(task)
     spec, length = view.spec, view.record["length"]
@@ -204,6 +208,8 @@ def undisturbed(client: Client, task: str, members: list[Hospital]) -> tuple[str
                 {},
             )
             for msp_id, own in rows.items():
+                if msp_id in absent.get(number, ()):
+                    continue
                 made = trainer.train(layout, start, own.x, own.y, training_seed(task, number, msp_id))
                 change = made.astype(np.float64) - start.astype(np.float64)
                 drawn = rounding_seed(task, number, msp_id)

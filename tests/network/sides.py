@@ -11,6 +11,8 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pytest
+
 from befl.network import commands
 
 from .hospitals import BEFL
@@ -67,11 +69,13 @@ class Side:
 
 
 def hide(folder: Path) -> list[str]:
-    """Return a prefix under which a folder is empty; nothing where mount namespaces may not be made."""
+    """Return a prefix under which a folder is empty; where no mount namespace may be made the test is skipped."""
     prefix = ["unshare", "--mount", "sh", "-c", 'mount -t tmpfs none "$0" && exec "$@"', str(folder)]
     if os.geteuid() != 0 or shutil.which("unshare") is None:
-        return []
-    return prefix if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode == 0 else []
+        pytest.skip("only root, with unshare, may hide a folder")
+    if subprocess.run([*prefix, "true"], check=False, capture_output=True).returncode != 0:
+        pytest.skip("no mount namespace may be made here")
+    return prefix
 
 
 def blocks(page: Path) -> dict[str, list[tuple[str, list[str]]]]:

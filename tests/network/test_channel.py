@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 from pathlib import Path
 
 import pytest
 
+import befl.network
 from befl.network import channel, configuration
 from befl.network import consortium as running
 from befl.network.configuration import Configuration
 from befl.network.definition import Definition, load
+from befl.network.layout import Layout
 from befl.rules.errors import BeflError
 
+from .hospitals import befl as type_befl
 from .hospitals import befl_json
 
 
@@ -110,6 +115,46 @@ def test_whoever_is_not_in_the_channel_does_not_join(consortium, tmp_path):
     path = Path(tmp_path / "org1.json")
     path.write_bytes(own.dump())
     assert load(path) == own
+
+
+def test_a_newcomer_joins_by_a_block_that_was_handed_over(tmp_path):
+    """Instead of `--from`: then the newcomer need reach no member before it joins. Both make the same package."""
+    there, here = tmp_path / "network", tmp_path / "north"
+    files = {name: tmp_path / name for name in ("north.json", "add.pb", "latest.block")}
+    befl.network.up(there, befl.network.make(["alone"]), owner=os.getpid())
+    try:
+        type_befl("org", "init", here, "--name", "north")
+        type_befl("org", "export", "--network", here, "--output", files["north.json"])
+        type_befl("channel", "fetch", "--network", there, "--output", tmp_path / "early.block")
+        early = type_befl("channel", "join", "--network", here, "--block", tmp_path / "early.block", status=2)
+        assert "BEFL-N-018: the channel of this block (0) does not have NorthMSP" in early
+        update = ("--add", files["north.json"], "--output", files["add.pb"])
+        type_befl("channel", "propose", "--network", there, *update)
+        type_befl("channel", "submit", "--network", there, files["add.pb"])
+        assert "the configuration block is in" in type_befl(
+            "channel", "fetch", "--network", there, "--output", files["latest.block"]
+        )
+        joined = type_befl("channel", "join", "--network", here, "--block", files["latest.block"])
+        assert "NorthMSP is in channel befl with AloneMSP, NorthMSP" in joined
+        assert [one.height for one in befl.network.status(here).institutions] == [
+            one.height for one in befl.network.status(there).institutions
+        ]
+
+        said = {}
+        for network in (there, here):
+            package = tmp_path / f"{network.name}.tar.gz"
+            said[package] = type_befl("chaincode", "package", "--network", network, "--output", package)
+        one, other = said
+        assert one.read_bytes() == other.read_bytes()
+        package_id = said[one].split()[-1]
+        assert said[other].split()[-1] == package_id
+        assert hashlib.sha256(one.read_bytes()).hexdigest() == package_id.rpartition(":")[2]
+        assert f"{package_id} is installed already" in type_befl("chaincode", "install", "--network", there)
+        assert f"{package_id} is installed\n" in type_befl("chaincode", "install", "--network", here)
+    finally:
+        for network in (here, there):
+            if Layout(network).topology.exists():
+                befl.network.down(network)
 
 
 def test_an_update_for_another_channel_is_refused(consortium, tmp_path):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,9 +15,10 @@ from cryptography import x509
 from cryptography.hazmat.primitives import serialization
 
 from befl.gateway import Gateway, Identity, Profile, connect, open_channel, wait
+from befl.gateway.ask import AnsweredError, PeerQuestions
 from befl.gateway.identity import key_signer
 from befl.network import consortium as running
-from befl.network import identities
+from befl.network import files, identities, topology
 from befl.network.layout import Home
 from befl.rules.errors import BeflError
 
@@ -60,20 +63,71 @@ def test_a_new_identity_works_until_it_is_revoked(consortium, tmp_path):
             assert key.stat().st_mode & 0o077 == 0, key
 
     height = consortium.level()
+    stolen = shutil.copytree(user, tmp_path / "stolen")
     assert "second is revoked" in befl("identity", "revoke", "second", *network)
+    assert not (user / "tls").exists()
     assert "nothing to change" in befl("identity", "revoke", "second", *network)
     assert consortium.level() == height + 1
-    for name in ("org1", "org2", "org3"):  # every institution's peer, not only the own one
+    for name in ("org1", "org2", "org3"):  # every institution's peer, not only the own one; TLS knows no revocation
         with pytest.raises(BeflError, match=r"access denied|creator"):
-            members(consortium, tmp_path, user, name)
+            members(consortium, tmp_path, stolen, name)
     assert b"Org1MSP" in members(consortium, tmp_path, consortium.user("org1"))
     listed = befl("identity", "list", *network)
-    assert [line.split()[-1] for line in listed.splitlines() if line.startswith("second")] == ["revoked", "valid"]
+    assert [line.split()[-1] for line in listed.splitlines() if line.startswith("second")] == ["revoked"]
+    [shown] = befl_json("identity", "show", "second", *network)
+    assert (shown["use"], shown["revoked"]) == ("msp", True)
     with (
         running.acting(consortium.directory, "org1") as member,
-        pytest.raises(BeflError, match="BEFL-N-021: second is"),
+        pytest.raises(BeflError, match="BEFL-N-021: second is revoked"),
     ):
         identities.renew(member, "second")
+    said = befl("identity", "enroll", "second", "--role", "trainer", "--role", "auditor", *network, status=2)
+    assert "BEFL-N-021: second is revoked" in said
+    assert not (user / "tls").exists()
+
+
+def test_a_stolen_admin_is_revoked(tmp_path):
+    """The institution goes on with new keys for the same name; who has the old ones decides nothing any more."""
+    directory = tmp_path / "network"
+    network = ("--network", directory, "--as", "one")
+    running.up(directory, topology.make(["one", "two"]), owner=os.getpid())
+    try:
+        admin = Home(directory / "one").user("admin")
+        befl("identity", "renew", "admin", *network)  # the certificate before it counts too
+        stolen = shutil.copytree(admin, tmp_path / "stolen")
+        assert "admin is revoked as it was, and goes on with new keys" in befl("identity", "revoke", "admin", *network)
+        [signs, tls, *_] = befl_json("identity", "show", "admin", *network)
+        assert (signs["kind"], signs["role"], signs["revoked"], tls["use"]) == ("admin", "operator", False, "tls")
+        for name in ("msp/signcerts/cert.pem", "tls/client.crt"):
+            old, new = (x509.load_pem_x509_certificate((each / name).read_bytes()) for each in (stolen, admin))
+            assert old.public_key() != new.public_key()
+            assert old.subject == new.subject
+
+        for name in ("one", "two"):
+            [peer] = Profile.load(directory / name / "connection.json").peers
+            with (
+                PeerQuestions(peer, stolen, "OneMSP", "befl") as questions,
+                pytest.raises(AnsweredError, match="access denied"),
+            ):
+                questions.chain()
+            with PeerQuestions(peer, admin, "OneMSP", "befl") as questions:
+                assert questions.chain()[0] > 0
+        with running.acting(directory, "one") as member, pytest.MonkeyPatch.context() as patch:
+            usual = files.cli_environment
+            changed = {"CORE_PEER_MSPCONFIGPATH": str(stolen / "msp")}
+            patch.setattr(files, "cli_environment", lambda *each: {**usual(*each), **changed})
+            with pytest.raises(BeflError, match=r"BEFL-N-007: .*(revoked|denied|creator)"):
+                member.peer_command("lifecycle", "chaincode", "queryinstalled", what="asking")
+
+        # with the new keys it acts: in the channel, at the peer, at the orderer, and again
+        assert "issuer is revoked" in befl("identity", "revoke", "issuer", *network)
+        assert "nothing to change" in befl("chaincode", "install", *network)
+        assert "goes on with new keys" in befl("identity", "revoke", "admin", *network)
+        running.down(directory)
+        assert running.up(directory, owner=os.getpid()).ready
+        assert not (Home(directory / "one").user("issuer") / "tls").exists(), "`up` obtains nothing for whom is revoked"
+    finally:
+        running.down(directory)
 
 
 def test_an_identity_that_is_refused(consortium):
@@ -85,7 +139,7 @@ def test_an_identity_that_is_refused(consortium):
         }.items():
             with pytest.raises(BeflError, match=f"BEFL-N-021: {words}"):
                 identities.enroll(member, name, ["issuer"])
-        for name in ("orderer", "admin"):
+        for name in ("orderer", "peer"):
             with pytest.raises(BeflError, match=f"BEFL-N-021: {name} cannot be revoked"):
                 identities.revoke(member, name)
         with pytest.raises(BeflError, match="BEFL-N-021: org2 has no identity 'nobody'"):

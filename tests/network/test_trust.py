@@ -13,7 +13,7 @@ import befl.network
 from befl.agent import chains
 from befl.gateway import CommitError, Profile, connect, wait
 from befl.gateway.ask import PeerQuestions
-from befl.network import channel, commands
+from befl.network import channel, commands, lifecycle
 from befl.network import consortium as running
 from befl.network.configuration import Configuration
 from befl.network.files import COLLECTIONS
@@ -75,6 +75,36 @@ def test_one_institution_alone_writes_nothing(conformance, collection):
     assert caught.value.validation_code == "ENDORSEMENT_POLICY_FAILURE"
     if collection:
         assert conformance.evaluate(["hash_private", collection, "alone"], by=1) == [""]
+
+
+def test_one_institutions_endorsement_makes_no_record_of_befl(consortium):
+    home = Layout(consortium.directory).home("org1")
+    with connect(Profile.load(home.profile), home.user("agent")) as gateway:
+        contract = gateway.network("befl").contract("befl")
+        before = contract.evaluate("MemberContract:Get", "Org1MSP")
+        with pytest.raises(CommitError, match="BEFL-G-008") as caught:
+            contract.submit("MemberContract:Announce", "", "", endorsing_organizations=["Org1MSP"])
+        assert caught.value.validation_code == "ENDORSEMENT_POLICY_FAILURE"
+        assert contract.evaluate("MemberContract:Get", "Org1MSP") == before
+
+
+def test_one_institution_commits_no_definition(consortium):
+    """With Fabric's own command, as its admin: neither unapproved, nor approved by itself alone."""
+    with running.acting(consortium.directory, "org1") as member:
+        before = member.committed()
+        present = channel.present(member)
+        peers = {one.peers[0]: "".join(one.tls_cas) for one in present}
+        mine = {member.institution.address("peer"): member.tls_ca}
+        assert mine.keys() < peers.keys()
+        definition = (before.version, before.sequence + 1, sorted(before.members))
+        with pytest.raises(BeflError, match=r"BEFL-N-007: .*not agreed to by this org"):
+            member.commit(*definition, mine)
+        member.approve(member.package(*lifecycle.code())[0], *definition)
+        with pytest.raises(BeflError, match=r"BEFL-N-007: .*not agreed to by this org"):  # the others' peers
+            member.commit(*definition, peers)
+        with pytest.raises(BeflError, match=r"BEFL-N-007: .*ENDORSEMENT_POLICY_FAILURE"):
+            member.commit(*definition, mine)
+        assert member.committed() == before
 
 
 @pytest.mark.parametrize("port", ["orderer_admin", "orderer_operations", "peer_operations", "chaincode_operations"])

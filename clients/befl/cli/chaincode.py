@@ -33,7 +33,12 @@ def chaincode() -> None:
 )
 @acting
 def package(member: Member, output: Path) -> Outcome:
-    """Write the chaincode package; institutions with the same code get the same bytes and the same package id."""
+    """Write the chaincode package; institutions with the same code get the same bytes and the same package id.
+
+    \b
+    Example:
+      befl chaincode package --output befl.tar.gz --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import lifecycle
 
     return lifecycle.package(member, output)
@@ -42,7 +47,12 @@ def package(member: Member, output: Path) -> Outcome:
 @chaincode.command()
 @acting
 def install(member: Member) -> Outcome:
-    """Start the chaincode server and install its package on the own peer."""
+    """Start the chaincode server and install its package on the own peer.
+
+    \b
+    Example:
+      befl chaincode install --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import lifecycle
 
     return lifecycle.install(member)
@@ -51,7 +61,12 @@ def install(member: Member) -> Outcome:
 @chaincode.command()
 @acting
 def approve(member: Member) -> Outcome:
-    """Approve, for the own institution, the definition that fits the institutions of the channel."""
+    """Approve, for the own institution, the definition that fits the institutions of the channel.
+
+    \b
+    Example:
+      befl chaincode approve --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import lifecycle
 
     return lifecycle.approve(member)
@@ -60,22 +75,33 @@ def approve(member: Member) -> Outcome:
 @chaincode.command()
 @acting
 def commit(member: Member) -> Outcome:
-    """Commit the definition that a majority has approved; one institution does it for all."""
+    """Commit the definition that a majority has approved; one institution does it for all.
+
+    \b
+    Example:
+      befl chaincode commit --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import lifecycle
 
     return lifecycle.commit(member)
 
 
 @chaincode.command()
-@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait for the others.")
+@click.option("--timeout", type=float, default=600, show_default=True, help="Seconds to wait for a majority.")
+@click.option("--grace", type=float, default=30, show_default=True, help="Then seconds to wait for the rest.")
 @acting
-def upgrade(member: Member, timeout: float) -> Outcome:
+def upgrade(member: Member, timeout: float, grace: float) -> Outcome:
     """Bring the code that is installed here onto the channel, while tasks go on.
 
-    Every institution installs the new befl and calls this. The new chaincode server starts beside the old one; whoever
-    approves last commits; once the own peer serves the new definition, the old server ends. Running tasks keep the
-    versions of their rules.
-    """
+    Every institution installs the new befl and calls this. The new chaincode server starts beside the old one; once a
+    majority has approved, and the rest had its time, the new definition is committed; once the own peer serves it, the
+    old server ends. Who comes later calls the same. Running tasks keep the versions of their rules.
+
+    \b
+    Examples:
+      befl chaincode upgrade --as east
+      befl chaincode upgrade --as east --grace 3600
+    """  # noqa: D301  # click wants the character itself
     from befl.network import lifecycle
 
-    return lifecycle.upgrade(member, timeout, progress)
+    return lifecycle.upgrade(member, timeout, grace, progress)

@@ -30,7 +30,12 @@ def channel() -> None:
 @_OUTPUT
 @acting
 def fetch(member: Member, output: Path) -> Outcome:
-    """Write the channel's latest configuration block: the newcomer's `befl channel join --block` takes it."""
+    """Write the channel's latest configuration block: the newcomer's `befl channel join --block` takes it.
+
+    \b
+    Example:
+      befl channel fetch --output latest.block
+    """  # noqa: D301  # click wants the character itself
     from befl.network import channel as verbs
 
     return verbs.fetch(member, output)
@@ -75,7 +80,11 @@ def sign(member: Member, file: Path, output: Path | None) -> Outcome:
     there. What is marked ATTENTION is not as befl makes an institution: do not let it in unasked.
 
     Copies that different institutions signed are brought together by `befl channel submit`.
-    """
+
+    \b
+    Example:
+      befl channel sign add-north.pb --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import channel as verbs
 
     return verbs.sign(member, file, output or file)
@@ -88,7 +97,12 @@ def submit(member: Member, files: tuple[Path, ...]) -> Outcome:
     """Submit an update once a majority has signed it; several copies bring their signatures together.
 
     The own signature is added when it is lacking.
-    """
+
+    \b
+    Examples:
+      befl channel submit add-north.pb
+      befl channel submit from-east.pb from-west.pb
+    """  # noqa: D301  # click wants the character itself
     from befl.network import channel as verbs
 
     return verbs.submit(member, files)

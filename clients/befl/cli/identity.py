@@ -28,7 +28,13 @@ def identity() -> None:
 @as_option
 @format_option
 def list_identities(directory: Path, institution: str, form: str) -> None:
-    """List every certificate of the institution with role, serial number and end."""
+    """List every certificate of the institution with role, serial number and end.
+
+    \b
+    Examples:
+      befl identity list --as east
+      befl identity list --as east --format json
+    """  # noqa: D301  # click wants the character itself
     from befl.network import consortium, identities
 
     with consortium.acting(directory, institution.partition("/")[0], progress) as member:
@@ -42,7 +48,12 @@ def list_identities(directory: Path, institution: str, form: str) -> None:
 @as_option
 @format_option
 def show(name: str, directory: Path, institution: str, form: str) -> None:
-    """Show the certificates of one identity with their fingerprints and files."""
+    """Show the certificates of one identity with their fingerprints and files.
+
+    \b
+    Example:
+      befl identity show agent --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import consortium, identities
 
     with consortium.acting(directory, institution.partition("/")[0], progress) as member:
@@ -104,7 +115,12 @@ def renew(member: Member, name: str) -> Outcome:
     """Obtain an identity's certificates anew, with the same keys; orderer and peer start again with theirs.
 
     Works with expired certificates too. As keys stay the same, the channel's configuration need not change.
-    """
+
+    \b
+    Examples:
+      befl identity renew agent --as east
+      befl identity renew orderer --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import identities
 
     return identities.renew(member, name)
@@ -117,8 +133,16 @@ def revoke(member: Member, name: str) -> Outcome:
     """Revoke an identity for the whole channel; the institution's own signature is enough.
 
     The revocation list goes into the channel's configuration: from then on every peer and orderer refuses what the
-    identity signs. Its TLS certificate cannot be revoked; it is deleted here.
-    """
+    identity signs. Fabric cannot revoke TLS certificates: the one here is deleted, with its key; a copy elsewhere still
+    opens a connection until it ends, in which nothing that the identity signs is answered.
+
+    The institution acts with `admin`: revoked, it goes on under this name with new keys.
+
+    \b
+    Examples:
+      befl identity revoke second-agent --as east
+      befl identity revoke admin --as east
+    """  # noqa: D301  # click wants the character itself
     from befl.network import identities
 
     return identities.revoke(member, name)

@@ -2,7 +2,8 @@
 
 Peers never ask a CA: an identity is revoked when the channel's configuration says so. So revoking is three steps: the
 CA revokes and writes a list (CRL), the list goes into both of the institution's groups by a configuration update that
-its own admin may sign alone, and the nodes' own MSPs get it. TLS certificates cannot be revoked: keep them short.
+its own admin may sign alone, and the nodes' own MSPs get it. Fabric looks at no list for TLS: the TLS key here is
+deleted, and whoever has a copy gets a connection, and no answer.
 Certificates are renewed with the same key: orderers know one another by their TLS keys, so nothing else changes.
 """
 
@@ -34,6 +35,8 @@ from befl.rules.parameters import ROLES as MEMBER_ROLES
 ROLES: Final = ("operator", *MEMBER_ROLES)
 """What ``befl.role`` may say of an identity."""
 NODES: Final = ("orderer", "peer")
+ADMIN: Final = "admin"
+"""The identity with which the institution acts."""
 _ATTRIBUTES: Final = ObjectIdentifier("1.2.3.4.5.6.7.8.1")
 
 
@@ -83,8 +86,7 @@ def find(member: Member, name: str = "") -> tuple[Identity, ...]:
     BeflError
         ``BEFL-N-021`` when there is no identity of that name.
     """
-    revoked = serials([_crl(member).read_text()] if _crl(member).exists() else [])
-    found = [_read(member, enrolment, revoked) for enrolment in _enrolments(member) if name in ("", enrolment.identity)]
+    found = [_read(member, enrolment) for enrolment in _enrolments(member) if name in ("", enrolment.identity)]
     if name and not found:
         names = ", ".join(sorted({enrolment.identity for enrolment in _enrolments(member)}))
         raise BeflError("BEFL-N-021", f"{member.institution.name} has no identity {name!r}", f"It has {names}.")
@@ -119,6 +121,8 @@ def enroll(
     """
     if not csr.may_be_called(name):
         raise BeflError("BEFL-N-021", f"an identity cannot be called {name!r}", csr.NAMES)
+    if member.revoked(member.home.user(name) / "msp"):
+        raise BeflError("BEFL-N-021", f"{name} is revoked", "Enroll an identity with another name.")
     role = "|".join(dict.fromkeys(roles))
     enrolments = files.user_enrolments(name, kind, role)
     text = csr.load(request, name) if request is not None else ""
@@ -190,23 +194,21 @@ def renew(member: Member, name: str) -> Outcome:
 
 
 def revoke(member: Member, name: str) -> Outcome:
-    """Revoke an identity, for the whole channel; the institution's own admin decides it.
+    """Revoke an identity, for the whole channel, and delete its TLS key here; the institution's own admin decides it.
+
+    The admin itself is never without certificates: its old ones are revoked, and it goes on with new keys.
 
     Raises
     ------
     BeflError
-        ``BEFL-N-021`` when there is no such identity, or it is a node's or the admin that acts here.
+        ``BEFL-N-021`` when there is no such identity, or it is a node's.
     """
-    find(member, name)
-    if name in (*csr.RESERVED, "admin"):
-        raise BeflError("BEFL-N-021", f"{name} cannot be revoked: the institution acts and runs with it")
+    if name in csr.RESERVED:
+        raise BeflError("BEFL-N-021", f"{name} cannot be revoked: the institution runs with it")
+    if name != ADMIN:
+        find(member, name)
     member.await_ca()
-    with _registrar(member, "tlsca") as registrar:
-        registrar("revoke", f"--revoke.name={name}")
-    with _registrar(member, "ca") as registrar:
-        registrar("revoke", f"--revoke.name={name}")
-        registrar("gencrl")
-        crl = (registrar.msp / "crls" / "crl.pem").read_text()
+    crl = _revoke_at_cas(member, name)
     changed = _keep_crl(member, crl)
     if member.joined():
         me = member.institution.msp_id
@@ -220,9 +222,30 @@ def revoke(member: Member, name: str) -> Outcome:
         changed = channel.apply(member, listed) or changed
     for node in NODES:
         member.restart(node)
+    if name == ADMIN:
+        return Outcome(f"{name} is revoked as it was, and goes on with new keys: {member.home.user(name)}")
+    tls = member.home.user(name) / "tls"
+    if tls.exists():  # last of all: what was interrupted is done again
+        shutil.rmtree(tls)
+        changed = True
     if not changed:
         return Outcome(f"nothing to change: {name} is revoked", changed=False)
     return Outcome(f"{name} is revoked: the channel refuses what it signs")
+
+
+def _revoke_at_cas(member: Member, name: str) -> str:
+    """Have the CAs revoke an identity, and give the admin other certificates; return the revocation list."""
+    with _registrar(member, "tlsca") as registrar:
+        registrar.revoke(name)
+    with _registrar(member, "ca") as registrar:
+        registrar.revoke(name)
+        registrar("gencrl")
+        crl = (registrar.msp / "crls" / "crl.pem").read_text()
+    if name == ADMIN:
+        for enrolment in files.user_enrolments(ADMIN, "admin", "operator"):
+            shutil.rmtree(member.home.folder / enrolment.folder, ignore_errors=True)
+            member.obtain(enrolment)
+    return crl
 
 
 def serials(lists: Sequence[str]) -> frozenset[int]:
@@ -257,7 +280,7 @@ def _key(member: Member, enrolment: Enrolment) -> Path:
     return key
 
 
-def _read(member: Member, enrolment: Enrolment, revoked: frozenset[int]) -> Identity:
+def _read(member: Member, enrolment: Enrolment) -> Identity:
     path = _file(member, enrolment)
     certificate = x509.load_pem_x509_certificate(path.read_bytes())
     ous = certificate.subject.get_attributes_for_oid(NameOID.ORGANIZATIONAL_UNIT_NAME)
@@ -269,7 +292,7 @@ def _read(member: Member, enrolment: Enrolment, revoked: frozenset[int]) -> Iden
         f"{certificate.serial_number:x}",
         certificate.not_valid_before_utc.isoformat(),
         certificate.not_valid_after_utc.isoformat(),
-        enrolment.ca == "ca" and certificate.serial_number in revoked,
+        enrolment.ca == "ca" and member.revoked(member.home.folder / enrolment.folder),
         certificate.fingerprint(hashes.SHA256()).hex(),
         str(path.relative_to(member.home.folder)),
     )
@@ -358,6 +381,19 @@ class _Client:
             },
             what=f"{member.institution.name}: {verb} at {self._ca}",
         )
+
+    def revoke(self, name: str) -> None:
+        """Revoke an identity for good; of the admin only every certificate that it has, so that it gets others."""
+        if name != ADMIN:
+            self("revoke", f"--revoke.name={name}")
+            return
+        found = Path(self._work) / "certificates"
+        self("certificate", "list", f"--id={name}", "--notrevoked", f"--store={found}")
+        for path in found.iterdir():
+            certificate = x509.load_pem_x509_certificate(path.read_bytes())
+            issuer = certificate.extensions.get_extension_for_class(x509.AuthorityKeyIdentifier).value.key_identifier
+            aki = (issuer or b"").hex()
+            self("revoke", f"--revoke.serial={certificate.serial_number:x}", f"--revoke.aki={aki}")
 
 
 @contextmanager

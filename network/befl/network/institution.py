@@ -130,8 +130,13 @@ class Member:
         self._await("ca", lambda: self._healthy("ca_operations", context), "healthy")
 
     def enrol(self, pool: concurrent.futures.Executor) -> None:
-        """Obtain every certificate that is not there yet, several at once."""
-        missing = [enrolment for enrolment in files.ENROLMENTS if not (self.home.folder / enrolment.folder).exists()]
+        """Obtain every certificate that is not there yet, several at once; nothing for whom is revoked."""
+        missing = [
+            enrolment
+            for enrolment in files.ENROLMENTS
+            if not (self.home.folder / enrolment.folder).exists()
+            and not self.revoked(self.home.user(enrolment.identity) / "msp")
+        ]
         for done in [pool.submit(self.obtain, enrolment) for enrolment in missing]:
             done.result()
         _chain_msp(self.home.msp, self.home.ca / "ca-cert.pem", self.home.tls_ca)
@@ -213,6 +218,15 @@ class Member:
             what=what,
         )
         return base64.b64decode(json.loads(answer)["result"]["Cert"]).decode()
+
+    def revoked(self, msp: Path) -> bool:
+        """Whether the certificate in an MSP folder stands on the institution's own revocation list."""
+        listed, certificate = self.home.msp / "crls" / "crl.pem", msp / "signcerts" / "cert.pem"
+        if not listed.exists() or not certificate.exists():
+            return False
+        serial = x509.load_pem_x509_certificate(certificate.read_bytes()).serial_number
+        revoked = x509.load_pem_x509_crl(listed.read_bytes())
+        return revoked.get_revoked_certificate_by_serial_number(serial) is not None
 
     def request_options(self, enrolment: files.Enrolment) -> list[str]:
         """Return what a certificate request says, as options of ``fabric-ca-client``."""

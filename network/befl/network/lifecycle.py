@@ -22,7 +22,11 @@ from befl.rules import version
 from befl.rules.errors import BeflError
 
 UPGRADE: Final = 600.0
-"""Seconds that an upgrade waits for the others."""
+"""Seconds that an upgrade waits for a majority."""
+GRACE: Final = 30.0
+"""Seconds that it then waits for the rest: until they have approved, their peers endorse nothing."""
+
+_ANOTHER: Final = 10.0
 
 Progress = Callable[[str], None]
 
@@ -142,16 +146,30 @@ def commit(member: Member) -> Outcome:
     return Outcome(f"sequence {found.sequence} is committed, collections of {', '.join(found.members)}")
 
 
-def upgrade(member: Member, timeout: float = UPGRADE, progress: Progress = lambda _: None) -> Outcome:
+def upgrade(
+    member: Member, timeout: float = UPGRADE, grace: float = GRACE, progress: Progress = lambda _: None
+) -> Outcome:
     """Bring the code that is installed here onto the channel, together with the others.
 
-    The new chaincode server starts beside the old one; the definition is approved, committed by whoever approves last,
-    and once the own peer serves it the old server ends. Repeat it after a time-out: what is done is done.
+    The new chaincode server starts beside the old one; the definition is approved, committed once a majority has
+    approved it and the rest had its time, and once the own peer serves it the old server ends. Who comes later only
+    approves what is committed. Repeat it after a time-out: what is done is done.
+
+    Parameters
+    ----------
+    member : Member
+        Who upgrades.
+    timeout : float
+        Seconds to wait for a majority.
+    grace : float
+        Seconds to wait for the rest, once a majority has approved.
+    progress : callable
+        Gets a line when something is done or waited for.
 
     Raises
     ------
     BeflError
-        ``BEFL-N-019`` when the others have not approved in time.
+        ``BEFL-N-019`` when no majority has approved in time.
     """
     package_id, _ = _installed(member)
     progress(f"{package_id} is installed, its server runs")
@@ -159,7 +177,7 @@ def upgrade(member: Member, timeout: float = UPGRADE, progress: Progress = lambd
     progress(approved.message)
     found = wanted(member)
     if found.new:
-        _agree(member, found, timeout, progress)
+        _agree(member, found, timeout, grace, progress)
     member.await_chaincode()
     ended = member.retire(*code())
     member.look_again()
@@ -200,33 +218,48 @@ def commit_definition(member: Member, found: Wanted) -> None:
     )
 
 
-def _agree(member: Member, found: Wanted, timeout: float, progress: Progress) -> None:
-    """Wait until everybody has approved, and commit; or until another one has committed."""
+def _agree(member: Member, found: Wanted, timeout: float, grace: float, progress: Progress) -> None:
+    """Wait until a majority has approved, and a little for the rest; commit, unless another one has."""
 
-    def agreed() -> bool:
-        if member.committed().sequence >= found.sequence:
-            return True
-        try:
-            if _lacking(member, found):
-                return False
-            commit_definition(member, found)
-        except BeflError:
-            if member.committed().sequence >= found.sequence:  # another one was faster
-                return True
-            raise
-        return True
+    def in_force() -> bool:
+        return member.committed().sequence >= found.sequence
 
-    progress(f"waiting until sequence {found.sequence} is approved by all")
+    def majority_approves() -> bool:
+        return in_force() or len(found.members) - len(_lacking(member, found)) >= majority(len(found.members))
+
+    def rest_approves() -> bool:
+        return in_force() or not _lacking(member, found)
+
+    progress(f"waiting until a majority approves sequence {found.sequence}")
     try:
-        wait.until(agreed, timeout=timeout, interval=0.5, what="the others' approval")
+        wait.until(majority_approves, timeout=timeout, interval=0.5, what="the others' approval")
     except BeflError as error:
         if error.code != "BEFL-G-001":
             raise
         raise BeflError(
             "BEFL-N-019",
             f"sequence {found.sequence} is not committed; {', '.join(_lacking(member, found))} did not approve it",
-            "Repeat the command; or `befl chaincode commit` once a majority has approved.",
+            "Repeat the command when the others are there.",
         ) from None
+    if not rest_approves():
+        progress(f"a majority approves it; waiting {grace:g} s for {', '.join(_lacking(member, found))}")
+        _in_time(rest_approves, grace)
+    try:
+        if not in_force():
+            commit_definition(member, found)
+    except BeflError:
+        if not _in_time(in_force, _ANOTHER):  # another one was faster, and the own peer hears of it
+            raise
+
+
+def _in_time(check: Callable[[], bool], timeout: float) -> bool:
+    """Wait for something that need not happen; return whether it did."""
+    try:
+        return wait.until(check, timeout=timeout, interval=0.5, what="it")
+    except BeflError as error:
+        if error.code != "BEFL-G-001":
+            raise
+        return False
 
 
 def _lacking(member: Member, found: Wanted) -> list[str]:

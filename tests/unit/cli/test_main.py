@@ -76,6 +76,17 @@ def test_every_command_explains_itself(capsys, path, option):
             assert parameter.help, f"{path}: {parameter.opts} says nothing"
 
 
+OPERATORS = [path for path in EVERY if len(path) > 1 and path[0] in ("org", "channel", "chaincode", "identity")]
+
+
+@pytest.mark.parametrize("path", OPERATORS, ids=" ".join)
+def test_operators_commands_show_examples(capsys, path):
+    assert run([*path, "--help"]) == 0
+    examples = re.search(r"^  Examples?:\n((?:    .*\n)+)", capsys.readouterr().out, re.MULTILINE)
+    assert examples
+    assert all(line.strip().startswith(f"befl {' '.join(path)}") for line in examples[1].splitlines())
+
+
 def test_the_listing_says_what_each_command_does(capsys):
     assert run(["--help"]) == 0
     lines = capsys.readouterr().out.partition("Commands:\n")[2].splitlines()
