@@ -49,7 +49,7 @@ def test_rounds_are_measured_by_step(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    [figure, work] = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    [figure, work] = json.loads((tmp_path / "bench.json").read_text())
     assert (figure["name"], figure["bar"], len(figure["samples"])) == ("round_10k_s", "<= 0.5", 3)
     assert list(figure["steps"]) == ["pack", "submit", "close", "follow", "report", "open"]
     assert sum(figure["steps"].values()) == pytest.approx(figure["value"], rel=0.5)  # medians, each of its own
