@@ -27,6 +27,7 @@ import against_go
 import learning
 import ledger_tax as tax
 import memory
+import processor
 import replay
 import rounds as whole_rounds
 from consortium import network
@@ -131,6 +132,19 @@ def join_s(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # a page has no sho
     return [Figure("join_s", float(found[1]), "s", [float(found[1])], steps={"commands": float(found[2])})]
 
 
+def profile_1m(*, quick: bool) -> list[Figure]:
+    """Where the processor time of a round of a million parameters goes, by kind of process and what it does."""
+    with network(processor.INSTITUTIONS) as folder:
+        found = processor.measure(folder, 1_000_000, *((3, 5) if quick else (12, 25)))
+    print(processor.table(found))
+    return [
+        Figure(
+            f"profile_1m {kind}", round(total, 4), "s", [], steps={name: round(each, 4) for name, each in parts.items()}
+        )
+        for kind, (total, parts) in found.items()
+    ]
+
+
 def memory_500_rounds(*, quick: bool) -> list[Figure]:
     """Resident memory of every process while agents train 500 rounds; the process that grows most."""
     held = memory.measure(*((20, 10, 1) if quick else (500, 10)))
@@ -170,9 +184,10 @@ SPEED: dict[str, Callable[..., list[Figure]]] = {
     "ledger_tax": ledger_tax,
     "replay_50_rounds_s": replay_50_rounds_s,
 }
-#: Measured by name only: 500 rounds and studies take minutes each.
+#: Measured by name only: 500 rounds and studies take minutes each, a profile slows what it looks at.
 BY_NAME: dict[str, Callable[..., list[Figure]]] = {
     "memory_500_rounds": memory_500_rounds,
+    "profile_1m": profile_1m,
     **{name: learned(name) for name in learning.STUDIES},
 }
 FIGURES = SPEED | BY_NAME
