@@ -46,6 +46,7 @@ from .matrix import (
     STRANGER,
     TABLE,
     TRANSIENT,
+    UNKNOWN,
     Cell,
 )
 
@@ -139,7 +140,7 @@ def _shapeless(name: str, transaction: Entry, caller: str, fresh: Cell) -> Itera
         yield Asked(name, caller, "malformed", malformed(name, caller, argument), stage, changes)
     for number in {0, len(transaction.arguments) + 1} - {len(transaction.arguments)}:
         yield Asked(name, caller, "malformed", first, stage, {}, arguments=("x",) * number)
-    for argument in transaction.arguments[-1:]:
+    for argument in transaction.arguments:
         yield Asked(name, caller, "oversized", first, stage, {argument: LONG})
     for key in transaction.transient:
         other = looked_at_last(name, caller, TRANSIENT[name])
@@ -253,6 +254,29 @@ def test_what_is_held_back_and_ordered_after_its_phase(world, name):
         status = held.submit().status()
         assert status.validation_code == "MVCC_READ_CONFLICT", (stage, steps)
         assert world.everything(subject.task) == before
+
+
+def test_whoever_submits_what_is_refused_adds_no_block(world):
+    """The matrix asks peers one by one and orders nothing: each caller once as a client does it, to the commit."""
+    if world.revoked is None:
+        leave_for_good(world)
+    name = "TaskContract:Cancel"  # for everybody but the institution that published
+    subject = world.walk("open")
+    height, before = world.level(), world.everything(subject.task)
+    codes = {}
+    for caller, org in CALLERS.items():
+        arguments = world.arguments(subject, name)
+        if caller == "right role":
+            arguments["task"] = UNKNOWN
+        contract = world.contract(world.identity(caller, TRANSACTIONS[name].role), org)
+        with pytest.raises(BeflError) as caught:
+            contract.submit(name, *arguments.values())
+        codes[caller] = caught.value.code.removeprefix("BEFL-")
+    [fresh] = TABLE[name]["fresh"]
+    expected = {caller: by_contract(name, caller, fresh) for caller in CALLERS}
+    assert codes == expected | {"right role": "T-007"}
+    assert world.heights() == [height] * 3
+    assert world.everything(subject.task) == before
 
 
 def test_a_certificate_that_expires_on_the_way(world):
