@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -32,7 +33,7 @@ from befl.network import identities
 from befl.network.institution import Member
 from befl.rules.errors import BeflError
 
-from .attacker import ORGS, ROLES, TRANSACTIONS, Subject, World, outcome
+from .attacker import ORGS, ROLES, TRANSACTIONS, Subject, World, outcome, patiently
 from .matrix import (
     CALLERS,
     HELD,
@@ -244,7 +245,8 @@ def test_what_is_held_back_and_ordered_after_its_phase(world, name):
         subject = world.walk(stage)
         arguments, transient = world.asked(subject, name)
         world.level()  # two endorsers a block behind would refuse
-        held = world.acting(name, org).endorse(name, *arguments, transient=transient)
+        contract = world.acting(name, org)
+        held = patiently(partial(contract.endorse, name, *arguments, transient=transient))
         if stage == "brief":
             world.late(subject)
         for step in steps:

@@ -24,7 +24,7 @@ MACHINES = [
 @pytest.mark.parametrize("machine", MACHINES, ids=lambda machine: machine.kind)
 def test_every_state_and_step_is_drawn_once(monkeypatch, machine):
     monkeypatch.syspath_prepend(str(Path(__file__).parents[3] / "docs/_ext"))
-    drawing = ET.fromstring(importlib.import_module("drawing").draw(machine, "a-task"))  # noqa: S314  # our own
+    drawing = ET.fromstring(importlib.import_module("drawing").draw(machine, "a-task"))  # noqa: S314  # what was drawn here
     width, height = float(drawing.get("width", 0)), float(drawing.get("height", 0))
 
     states = {state for row in machine.transitions for state in (row.state, row.next)} - {NONE}
