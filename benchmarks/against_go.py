@@ -28,7 +28,6 @@ HERE = Path(__file__).parent
 #: The smallest chaincode on befl's shim: a command that takes the configuration file.
 PYTHON = (sys.executable, str(HERE / "python_chaincode.py"))
 IN_FLIGHT = 32
-BASELINE = "go build -o store-go benchmarks/go_chaincode; store-go CONFIG, one at each institution, 32 in flight"
 EVALUATIONS = 640
 SUBMISSIONS = 320
 VALUE = "v" * 100

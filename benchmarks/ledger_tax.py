@@ -59,7 +59,6 @@ rule = "fedavg"
 [privacy]
 scheme = "none"
 """
-BASELINE = "the same apps, rows, seeds and rule in one process without a ledger: benchmarks/ledger_tax.py, without()"
 
 
 def folders(network: Path) -> dict[str, Path]:

@@ -1,7 +1,9 @@
 """Measure what befl claims to be fast at: ``make bench``, or ``python benchmarks/run.py NAME...`` for some of it.
 
-Writes ``build/bench.json``: commit, machine, and each figure with its value (a median), its raw samples, its bar and
-whether it is met; baselines are measured in the same run. What was measured before an interruption is in it too.
+Writes ``build/bench.json``, a list: each figure with its value (a median), its raw samples, its bar and whether it is
+met, the command that measures it and the one that measures its baseline, and the commit, moment and machine of its own.
+A figure that is measured again replaces what stood there by its name, all others stay; so what was measured before an
+interruption is in it too. Few samples (``--quick``) replace no figure that has all.
 """
 
 from __future__ import annotations
@@ -25,6 +27,7 @@ import against_go
 import learning
 import ledger_tax as tax
 import memory
+import processor
 import replay
 import rounds as whole_rounds
 from consortium import network
@@ -88,8 +91,7 @@ def ratios_to_go(*, quick: bool) -> list[Figure]:
         rate = median(f"{kind}_per_s", samples["python"], "1/s")
         rate.ratio = round(python / go, 4)
         ratio = median(f"{kind}_ratio_to_go", against_go.ratio(samples), "")
-        for each in (rate, ratio):
-            each.baseline, each.baseline_command = f"{kind}_go_per_s", against_go.BASELINE
+        rate.baseline = ratio.baseline = f"{kind}_go_per_s"
         found += [rate, ratio]
     return found
 
@@ -102,8 +104,7 @@ def ledger_tax(*, quick: bool) -> list[Figure]:
     figure = median("round_with_ledger_s", found["with"], "s")
     ratio = Figure("ledger_tax", round(tax.ratio(found), 4), "", [])
     figure.ratio = ratio.value
-    for each in (figure, ratio):
-        each.baseline, each.baseline_command = plain.name, tax.BASELINE
+    figure.baseline = ratio.baseline = plain.name
     return [plain, figure, ratio]
 
 
@@ -129,6 +130,19 @@ def join_s(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # a page has no sho
     if done.returncode or found is None:
         sys.exit(f"{page} has failed:\n{done.stdout[-2000:]}")
     return [Figure("join_s", float(found[1]), "s", [float(found[1])], steps={"commands": float(found[2])})]
+
+
+def profile_1m(*, quick: bool) -> list[Figure]:
+    """Where the processor time of a round of a million parameters goes, by kind of process and what it does."""
+    with network(processor.INSTITUTIONS) as folder:
+        found = processor.measure(folder, 1_000_000, *((3, 5) if quick else (12, 25)))
+    print(processor.table(found))
+    return [
+        Figure(
+            f"profile_1m {kind}", round(total, 4), "s", [], steps={name: round(each, 4) for name, each in parts.items()}
+        )
+        for kind, (total, parts) in found.items()
+    ]
 
 
 def memory_500_rounds(*, quick: bool) -> list[Figure]:
@@ -172,6 +186,7 @@ def figures_of(name: str, lines: list[learning.Learned]) -> list[Figure]:
 
 SPEED: dict[str, Callable[..., list[Figure]]] = {
     "network_up_4orgs_s": network_up_4orgs_s,
+    "join_s": join_s,
     "ratios_to_go": ratios_to_go,
     "round_10k_s": round_10k_s,
     "round_10k_8orgs_s": round_10k_8orgs_s,
@@ -179,10 +194,10 @@ SPEED: dict[str, Callable[..., list[Figure]]] = {
     "ledger_tax": ledger_tax,
     "replay_50_rounds_s": replay_50_rounds_s,
 }
-#: Measured by name only: 500 rounds, a page typed and studies take minutes each.
+#: Measured by name only: 500 rounds and studies take minutes each, a profile slows what it looks at.
 BY_NAME: dict[str, Callable[..., list[Figure]]] = {
     "memory_500_rounds": memory_500_rounds,
-    "join_s": join_s,
+    "profile_1m": profile_1m,
     **{name: learned(name) for name in learning.STUDIES},
 }
 FIGURES = SPEED | BY_NAME
@@ -211,24 +226,43 @@ def where() -> dict[str, Any]:
     }
 
 
+def command(name: str, figure: str = "") -> str:
+    """Return what is typed to measure a figure: by its own name, or by that of what measures it among others."""
+    return f"python benchmarks/run.py {figure if figure in FIGURES else name}"
+
+
+def keep(output: Path, entry: dict[str, Any]) -> None:
+    """Write a figure into the file, over what stood there by its name; the file is never half written."""
+    try:
+        there = json.loads(output.read_text())
+    except (FileNotFoundError, ValueError):
+        there = []
+    kept = {each["name"]: each for each in there} if isinstance(there, list) else {}
+    if entry["quick"] and not kept.get(entry["name"], entry)["quick"]:
+        return
+    kept[entry["name"]] = entry
+    output.parent.mkdir(parents=True, exist_ok=True)
+    new = output.with_name(f"{output.name}.new")
+    new.write_text(json.dumps(list(kept.values()), indent=2) + "\n")
+    new.replace(output)
+
+
 def measure(names: Iterable[str], output: Path, *, quick: bool) -> list[Figure]:
     """Measure the named figures one after another, and keep the file up to date."""
-    about, found = {**where(), "quick": quick}, []
+    about, found = where(), []
     print(
         f"{about['machine']['processors']} x {about['machine']['model']}, Python {about['versions']['python']}, "
         f"Fabric {about['versions']['fabric']}, commit {about['commit'][:12]}"
     )
-    output.parent.mkdir(parents=True, exist_ok=True)
     for name in names:
+        about = {"command": command(name), **where(), "quick": quick}
         for figure in FIGURES[name](quick=quick):
             found.append(figure)
+            if figure.baseline:
+                figure.baseline_command = command(name, figure.baseline)
             steps = "".join(f"  {step} {value}" for step, value in figure.steps.items())
             print(f"{figure.name:<24} {figure.value:>9} {figure.unit}  {figure.samples}{steps}", flush=True)
-            command = f"python benchmarks/run.py {name}"
-            output.write_text(
-                json.dumps({**about, "figures": [{**each.to_json(), "command": command} for each in found]}, indent=2)
-                + "\n"
-            )
+            keep(output, {**figure.to_json(), **about})
     return found
 
 

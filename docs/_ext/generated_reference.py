@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from drawing import draw
 from records import PRIVATE, RECORDS
 
 from befl.agent.config import AgentConfig
@@ -62,7 +63,8 @@ def states() -> Iterator[str]:
     yield "# States of tasks and rounds"
     yield (
         "The contracts follow these tables and refuse what has no row (`BEFL-T-002`). A task keeps to the version of "
-        "the rules that it was published with."
+        "the rules that it was published with. The drawings are made from the tables: a step is named by the "
+        "transaction that takes it, a double line is where it ends."
     )
     for version in versions(MODES):
         mode = MODES[version]
@@ -71,7 +73,8 @@ def states() -> Iterator[str]:
             yield f"### A {machine.kind} of {version}"
             rows = [f"| {row.state} | `{row.transaction}` | {row.guard} | {row.next} |" for row in machine.transitions]
             yield "\n".join(["| state | transaction | if | next state |", "|---|---|---|---|", *rows])
-            yield f"As a diagram in Mermaid's language:\n\n```text\n{machine.diagram()}```"
+            drawing = draw(machine, f"{version.replace('/', '-')}-{machine.kind}")
+            yield f"```{{raw}} html\n{drawing}\n```"
 
 
 def transactions() -> Iterator[str]:

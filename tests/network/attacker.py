@@ -5,10 +5,11 @@ from __future__ import annotations
 import datetime as dt
 import json
 import threading
-from collections.abc import Mapping
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from cryptography import x509
@@ -34,6 +35,7 @@ MODEL = codec.model_bytes(np.array([1, -2, 3, -4, 5], dtype=np.int64))
 UPDATE = codec.update_bytes(np.zeros(5, dtype=np.int32))  # so every round's model is the first one
 LAYOUT = [{"name": "w", "shape": [2, 2]}, {"name": "b", "shape": [1]}]
 PARAMETERS = '{"most_rounds":9999}'
+T = TypeVar("T")
 COUNTS = {"correct": 9, "loss_micro": 5_000, "negatives": [6, *[0] * 63], "positives": [1, *[0] * 62, 3], "rows": 10}
 
 
@@ -182,7 +184,8 @@ class World:
         org, _, name = step.rpartition(" ")
         arguments, transient = self.asked(subject, name)
         self.level()  # an endorser a block behind would refuse
-        done = self.acting(name, org or "org1").submit(name, *arguments, transient=transient)
+        contract = self.acting(name, org or "org1")
+        done = patiently(lambda: contract.submit(name, *arguments, transient=transient))
         if name == "TaskContract:Publish":
             subject.task = canonical.loads(done.result)["task"]
         if name == "TaskContract:Open":
@@ -252,6 +255,18 @@ class World:
             page = self._ask(name, *arguments, "50", page["bookmark"])
             records += page["records"]
         return records
+
+
+def patiently(act: Callable[[], T]) -> T:
+    """Do what is possible, again when it is refused: a peer counts a block a moment before its state has it."""
+    end = time.monotonic() + 20
+    while True:
+        try:
+            return act()
+        except BeflError:
+            if time.monotonic() > end:
+                raise
+        wait.pause(0.2)
 
 
 def _paged(*arguments: str) -> list[str]:

@@ -105,7 +105,7 @@ class Faults:
         self.tasks = self.updates = self.lost = 0
         self.agents = agents
         self._by_msp_id = {agent.msp_id: agent for agent in agents}
-        self._consortium = consortium
+        self.consortium = consortium
         self._led = ""
         self._clients = clients
         self._issuer = issuer
@@ -146,7 +146,7 @@ class Faults:
     def processes(self, org: str) -> list[int]:
         """Return the ids of all processes of an institution, its agent and what trains for it too."""
         agent = self.agents[_NAMES.index(org)]
-        kept = supervisor.states(self._consortium.directory)
+        kept = supervisor.states(self.consortium.directory)
         own = [state.pid for name, state in kept.items() if name.partition("/")[0] == org and state.pid]
         return [*own, agent.process.pid, *agent.children()]
 
@@ -155,13 +155,13 @@ class Faults:
         for agent in self.agents:
             agent.kill()
         self._kill_supervisor()
-        befl.network.up(self._consortium.directory, owner=os.getpid())
+        befl.network.up(self.consortium.directory, owner=os.getpid())
         for agent in self.agents:
             agent.start()
 
     def pid(self, name: str) -> int:
         """Return the process id of ``institution/process``; 0 when it does not run."""
-        state = supervisor.states(self._consortium.directory).get(name)
+        state = supervisor.states(self.consortium.directory).get(name)
         return state.pid if state is not None else 0
 
     def table(self) -> str:
@@ -231,7 +231,7 @@ class Faults:
             case "trainer":
                 pass  # the agent starts another when it has use for it
             case "supervisor":
-                befl.network.up(self._consortium.directory, owner=os.getpid())
+                befl.network.up(self.consortium.directory, owner=os.getpid())
             case _:
                 wait.until(lambda: self.pid(name) not in (0, pid), timeout=_STUCK, what=f"{name} started again")
         (self.counts if hit else self.late)[cell] += 1
@@ -241,7 +241,7 @@ class Faults:
         return hit
 
     def _kill_supervisor(self) -> None:
-        directory = self._consortium.directory
+        directory = self.consortium.directory
         pid = wait.until(lambda: supervisor.running(directory), timeout=_STUCK, what="the supervisor running")
         children = [state.pid for state in supervisor.states(directory).values() if state.pid]
         os.kill(pid, signal.SIGKILL)
@@ -253,7 +253,7 @@ class Faults:
 
     def _leader(self) -> str:
         """Return whose orderer leads; quicker than the network's status, which asks every process."""
-        layout = Layout(self._consortium.directory)
+        layout = Layout(self.consortium.directory)
         topology = observe.read_topology(layout)
         seen = [observe.Observer(layout.home(one.name), topology, one) for one in topology.institutions]
         return next((one.institution.name for one in seen if observe._leads(one)[0]), "")
@@ -283,10 +283,15 @@ def _alive(pid: int) -> bool:
 
 
 @contextlib.contextmanager
-def besieged(folder: Path, seed: int, say: Callable[[str], None] | None = None) -> Iterator[Faults]:
-    """Run a network of its own in a folder, with an agent for each institution."""
+def besieged(
+    folder: Path,
+    seed: int,
+    say: Callable[[str], None] | None = None,
+    topology: befl.network.Topology | None = None,
+) -> Iterator[Faults]:
+    """Run a network of its own in a folder, with an agent for each institution; the topology is of the same three."""
     directory = folder / "network"
-    status = befl.network.up(directory, befl.network.make(_NAMES), owner=os.getpid())
+    status = befl.network.up(directory, topology or befl.network.make(_NAMES), owner=os.getpid())
     try:
         consortium = Consortium(directory, _NAMES, tuple(one.msp_id for one in status.institutions))
         with contextlib.ExitStack() as stack:

@@ -122,12 +122,13 @@ class Hospital:
         )
         self.logged = self.folder / "agent.log"
         self.process: subprocess.Popen[bytes] | None = None
+        self.inside: tuple[str, ...] = ()
+        """What the agent's command begins with, so that it runs somewhere else and is the same process."""
 
     def start(self, environment: dict[str, str] | None = None) -> None:
+        command = [*self.inside, *BEFL, "agent", "run", "--config", str(self.config)]
         with self.logged.open("ab") as log:
-            self.process = subprocess.Popen(
-                [*BEFL, "agent", "run", "--config", str(self.config)], stdout=log, stderr=log, env=environment
-            )
+            self.process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
 
     @property
     def log(self) -> str:

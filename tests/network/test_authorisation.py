@@ -14,6 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -32,7 +33,7 @@ from befl.network import identities
 from befl.network.institution import Member
 from befl.rules.errors import BeflError
 
-from .attacker import ORGS, ROLES, TRANSACTIONS, Subject, World, outcome
+from .attacker import ORGS, ROLES, TRANSACTIONS, Subject, World, outcome, patiently
 from .matrix import (
     CALLERS,
     HELD,
@@ -46,6 +47,7 @@ from .matrix import (
     STRANGER,
     TABLE,
     TRANSIENT,
+    UNKNOWN,
     Cell,
 )
 
@@ -139,7 +141,7 @@ def _shapeless(name: str, transaction: Entry, caller: str, fresh: Cell) -> Itera
         yield Asked(name, caller, "malformed", malformed(name, caller, argument), stage, changes)
     for number in {0, len(transaction.arguments) + 1} - {len(transaction.arguments)}:
         yield Asked(name, caller, "malformed", first, stage, {}, arguments=("x",) * number)
-    for argument in transaction.arguments[-1:]:
+    for argument in transaction.arguments:
         yield Asked(name, caller, "oversized", first, stage, {argument: LONG})
     for key in transaction.transient:
         other = looked_at_last(name, caller, TRANSIENT[name])
@@ -235,6 +237,32 @@ def test_what_endorsers_refuse(world, capsys):
     assert world.everything() == before
 
 
+def test_whoever_submits_what_is_refused_adds_no_block(world):
+    """The matrix asks peers one by one and orders nothing: each caller once as a client does it, to the commit.
+
+    Before org3 registers, further below.
+    """
+    if world.revoked is None:
+        leave_for_good(world)
+    name = "TaskContract:Cancel"  # for everybody but the institution that published
+    subject = world.walk("open")
+    height, before = world.level(), world.everything(subject.task)
+    codes = {}
+    for caller, org in CALLERS.items():
+        arguments = world.arguments(subject, name)
+        if caller == "right role":
+            arguments["task"] = UNKNOWN
+        contract = world.contract(world.identity(caller, TRANSACTIONS[name].role), org)
+        with pytest.raises(BeflError) as caught:
+            contract.submit(name, *arguments.values())
+        codes[caller] = caught.value.code.removeprefix("BEFL-")
+    [fresh] = TABLE[name]["fresh"]
+    expected = {caller: by_contract(name, caller, fresh) for caller in CALLERS}
+    assert codes == expected | {"right role": "T-007"}
+    assert world.heights() == [height] * 3
+    assert world.everything(subject.task) == before
+
+
 @pytest.mark.parametrize("name", HELD)
 def test_what_is_held_back_and_ordered_after_its_phase(world, name):
     """Whoever is slow, or whose orderer wants to choose the moment: a phase that has ended takes nothing more."""
@@ -243,7 +271,8 @@ def test_what_is_held_back_and_ordered_after_its_phase(world, name):
         subject = world.walk(stage)
         arguments, transient = world.asked(subject, name)
         world.level()  # two endorsers a block behind would refuse
-        held = world.acting(name, org).endorse(name, *arguments, transient=transient)
+        contract = world.acting(name, org)
+        held = patiently(partial(contract.endorse, name, *arguments, transient=transient))
         if stage == "brief":
             world.late(subject)
         for step in steps:

@@ -49,7 +49,7 @@ def test_rounds_are_measured_by_step(tmp_path):
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    [figure, work] = json.loads((tmp_path / "bench.json").read_text())["figures"]
+    [figure, work] = json.loads((tmp_path / "bench.json").read_text())
     assert (figure["name"], figure["bar"], len(figure["samples"])) == ("round_10k_s", "<= 0.5", 3)
     assert list(figure["steps"]) == ["pack", "submit", "close", "follow", "report", "open"]
     assert sum(figure["steps"].values()) == pytest.approx(figure["value"], rel=0.5)  # medians, each of its own
@@ -74,3 +74,24 @@ def test_interrupted_it_leaves_nothing_running(tmp_path):
     assert "interrupted" in errors
     assert left(tmp_path) == []
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_says_what_processes_do(tmp_path):
+    done = subprocess.run(
+        command(tmp_path, "profile_1m"),
+        env=environment(tmp_path),
+        capture_output=True,
+        text=True,
+        timeout=400,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    found = {
+        each["name"].removeprefix("profile_1m "): each for each in json.loads((tmp_path / "bench.json").read_text())
+    }
+    assert found.keys() == {"agent", "ca", "chaincode", "orderer", "peer"}
+    for kind in ("agent", "chaincode", "peer"):
+        assert sum(found[kind]["steps"].values()) == pytest.approx(found[kind]["value"], abs=0.01)
+    assert found["peer"]["steps"]["committing blocks"] > 0
+    assert found["agent"]["steps"]["rules.codec.encode"] > 0, "a participant packs its update"
+    assert left(tmp_path) == []

@@ -40,7 +40,7 @@ def test_each_process_killed_at_each_step(tmp_path):
             assert "a mistake in befl" not in agent.log
 
 
-def test_stopped_cut_off_and_restarted(tmp_path):
+def test_stopped_and_restarted(tmp_path):
     """A peer that stands still for a minute, an institution that does, and everything killed and started again."""
     with besieged(tmp_path, SEED) as faults:
         task = faults.task(3)

@@ -115,4 +115,5 @@ def test_the_demo(home, unpacked, tmp_path):
     said = run(home / "bin/python", unpacked / "examples/heart/demo.py", "--folder", tmp_path / "demo", cwd=tmp_path)
     assert "4 institutions, 16 processes" in said
     assert "Budapest found all" in said
+    assert said.splitlines()[-1] == "verdict: PASS"
     assert (tmp_path / "demo/model/card.md").is_file()

@@ -54,21 +54,23 @@ def test_memory_grows_when_the_second_half_rises(bench, samples, grows):
     assert (bench("memory").growth(samples) > bench("figure").BARS["memory_growth_per_cent"][1]) is grows
 
 
-def test_the_file_says_commit_machine_and_command(bench, monkeypatch, tmp_path):
+def test_each_figure_says_its_commit_machine_and_command(bench, monkeypatch, tmp_path):
     run, figure = bench("run"), bench("figure")
 
     def two(*, quick):
-        return [figure.median("round_10k_s", [0.5, 0.4], "s"), figure.median("beside", [1.0 + quick], "")]
+        beside = figure.median("beside", [1.0 + quick], "")
+        beside.baseline, beside.ratio = "round_10k_s", 4.4444
+        return [figure.median("round_10k_s", [0.5, 0.4], "s"), beside]
 
     monkeypatch.setitem(run.FIGURES, "two", two)
     found = run.measure(["two"], tmp_path / "made" / "bench.json", quick=True)
-    written = json.loads((tmp_path / "made" / "bench.json").read_text())
+    first, second = json.loads((tmp_path / "made" / "bench.json").read_text())
     assert [each.value for each in found] == [0.45, 2.0]
-    assert written["quick"] is True
-    assert written["machine"]["processors"] >= 1
-    assert {"commit", "uncommitted_changes", "started", "versions"} <= written.keys()
-    assert written["versions"].keys() >= {"python", "fabric", "numpy"}
-    assert written["figures"][0] == {
+    assert first["machine"]["processors"] >= 1
+    assert first["versions"].keys() >= {"python", "fabric", "numpy"}
+    for key in ("commit", "uncommitted_changes", "started", "machine", "versions"):
+        del first[key]
+    assert first == {
         "name": "round_10k_s",
         "value": 0.45,
         "unit": "s",
@@ -80,7 +82,39 @@ def test_the_file_says_commit_machine_and_command(bench, monkeypatch, tmp_path):
         "bar": "<= 0.5",
         "met": True,
         "command": "python benchmarks/run.py two",
+        "quick": True,
     }
+    assert (second["baseline"], second["ratio"]) == ("round_10k_s", 4.4444)
+    assert second["baseline_command"] == "python benchmarks/run.py round_10k_s"
+
+
+def test_a_baseline_measured_in_turns_is_measured_by_the_same_command(bench):
+    run = bench("run")
+    assert run.command("ratios_to_go", "submit_go_per_s") == "python benchmarks/run.py ratios_to_go"
+    assert run.command("round_10k_8orgs_s", "round_10k_s") == "python benchmarks/run.py round_10k_s"
+
+
+def test_a_run_replaces_what_it_measures_and_keeps_all_else(bench, monkeypatch, tmp_path):
+    run, figure = bench("run"), bench("figure")
+    output, values = tmp_path / "bench.json", iter(range(1, 9))
+    for name in ("one", "two"):
+        monkeypatch.setitem(
+            run.FIGURES, name, lambda *, quick, name=name: [figure.median(name, [float(next(values))], "s")]
+        )
+
+    def kept():
+        return {each["name"]: each["value"] for each in json.loads(output.read_text())}
+
+    run.measure(["one", "two"], output, quick=True)
+    assert kept() == {"one": 1, "two": 2}
+    run.measure(["two"], output, quick=False)
+    assert kept() == {"one": 1, "two": 3}
+    run.measure(["one", "two"], output, quick=True)
+    assert kept() == {"one": 4, "two": 3}, "few samples replace no figure that has all"
+    output.write_text("[{")
+    run.measure(["one"], output, quick=True)
+    assert kept() == {"one": 6}
+    assert list(tmp_path.iterdir()) == [output]
 
 
 def test_what_is_interrupted_keeps_what_was_measured(bench, monkeypatch, tmp_path, capsys):
@@ -95,7 +129,7 @@ def test_what_is_interrupted_keeps_what_was_measured(bench, monkeypatch, tmp_pat
     monkeypatch.setattr("sys.argv", ["run.py", "one", "two", "--output", str(tmp_path / "bench.json")])
     assert run.main() == 130
     assert "nothing is left running" in capsys.readouterr().err
-    assert [each["name"] for each in json.loads((tmp_path / "bench.json").read_text())["figures"]] == ["round_10k_s"]
+    assert [each["name"] for each in json.loads((tmp_path / "bench.json").read_text())] == ["round_10k_s"]
 
 
 def test_an_unknown_figure_is_refused_with_those_there_are(bench, monkeypatch, capsys):
