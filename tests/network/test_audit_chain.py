@@ -11,8 +11,6 @@ import json
 import pytest
 from fabric_protos.common import common_pb2, policies_pb2
 from fabric_protos.gateway import gateway_pb2
-from fabric_protos.ledger.rwset import rwset_pb2
-from fabric_protos.ledger.rwset.kvrwset import kv_rwset_pb2
 from fabric_protos.msp import msp_principal_pb2
 from fabric_protos.peer import proposal_pb2, proposal_response_pb2, transaction_pb2
 
@@ -115,18 +113,6 @@ def unreadable_writes(payload: Payload) -> bytes:
     return payload.answer()
 
 
-def a_collection_without_a_name(payload: Payload) -> bytes:
-    """Its hash is no text, and peers look for it among the public keys."""
-    sets = rwset_pb2.TxReadWriteSet.FromString(payload.result.results)
-    hashed = kv_rwset_pb2.HashedRWSet(
-        hashed_writes=[kv_rwset_pb2.KVWriteHash(key_hash=bytes(range(224, 256)), value_hash=bytes(32))]
-    )
-    [own] = [each for each in sets.ns_rwset if each.namespace == NAME]
-    own.collection_hashed_rwset.add(hashed_rwset=hashed.SerializeToString(), pvt_rwset_hash=bytes(32))
-    payload.result.results = sets.SerializeToString()
-    return payload.answer()
-
-
 def unreadable_event(payload: Payload) -> bytes:
     payload.result.events = b"\xff"
     return payload.answer()
@@ -155,7 +141,6 @@ FORGED = {
     other_chaincode: Code.INVALID_CHAINCODE,
     no_version: Code.INVALID_CHAINCODE,
     unreadable_writes: Code.BAD_RWSET,
-    a_collection_without_a_name: Code.ENDORSEMENT_POLICY_FAILURE,
     unreadable_event: Code.INVALID_OTHER_REASON,
     same_endorser_twice: Code.ENDORSEMENT_POLICY_FAILURE,
     an_endorser_less: Code.ENDORSEMENT_POLICY_FAILURE,

@@ -20,7 +20,9 @@ Space = tuple[str, str]
 """A chaincode's namespace and a collection; the collection is empty for public state.
 
 Peers write what a transaction names in a collection without a name into the public state, the hashes as they are, and
-look for what it says to have read there by hash in a place that is never written (``validation/tx_ops.go``).
+look for what it says to have read there by hash in a place that is never written (``validation/tx_ops.go``). That is
+what Fabric's validator makes of it; a peer of Fabric 3.1 then ends, as it does at every collection that is not defined
+(``gossip/privdata/coordinator.go``), so that only a file can hold such a block.
 """
 
 _EMPTY: Final = hashlib.sha256(b"").digest()
