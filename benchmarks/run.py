@@ -27,6 +27,7 @@ import ledger_tax as tax
 import memory
 import replay
 import rounds as whole_rounds
+import simulated
 from consortium import network
 from figure import Figure, median, table
 
@@ -114,6 +115,19 @@ def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
         return [median("replay_50_rounds_s", replay.measure(folder, task), "s")]
 
 
+def simulate_hospitals_s(*, quick: bool) -> list[Figure]:
+    """The hospitals' task, four institutions and ten rounds, in one process without Fabric; imports are before."""
+    found = [simulated.measure(simulated.HOSPITALS) for _ in range(1 if quick else 5)]
+    memory_mb = {"max_rss_mb": [each.memory_mb for each in found]}
+    return [median("simulate_hospitals_s", [each.seconds for each in found], "s", memory_mb)]
+
+
+def simulate_100_s(*, quick: bool) -> list[Figure]:
+    """The same with a hundred institutions of 46 rows; and the memory of its largest process."""
+    found = simulated.measure(simulated.HUNDRED, rounds=2 if quick else 10)
+    return [median("simulate_100_s", [found.seconds], "s", {"max_rss_mb": [found.memory_mb]})]
+
+
 def join_s(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # a page has no short form
     """A fifth institution joins four: machine time of the page's commands, as the test that types the page sums it."""
     page = "tests/network/test_join.py"
@@ -168,6 +182,8 @@ SPEED: dict[str, Callable[..., list[Figure]]] = {
     "round_1m_s": round_1m_s,
     "ledger_tax": ledger_tax,
     "replay_50_rounds_s": replay_50_rounds_s,
+    "simulate_hospitals_s": simulate_hospitals_s,
+    "simulate_100_s": simulate_100_s,
 }
 #: Measured by name only: 500 rounds, a page typed and studies take minutes each.
 BY_NAME: dict[str, Callable[..., list[Figure]]] = {
