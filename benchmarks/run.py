@@ -118,14 +118,18 @@ def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
 def simulate_hospitals_s(*, quick: bool) -> list[Figure]:
     """The hospitals' task, four institutions and ten rounds, in one process without Fabric; imports are before."""
     found = [simulated.measure(simulated.HOSPITALS) for _ in range(1 if quick else 5)]
-    memory_mb = {"max_rss_mb": [each.memory_mb for each in found]}
-    return [median("simulate_hospitals_s", [each.seconds for each in found], "s", memory_mb)]
+    return [simulation("simulate_hospitals_s", found)]
 
 
 def simulate_100_s(*, quick: bool) -> list[Figure]:
     """The same with a hundred institutions of 46 rows; and the memory of its largest process."""
-    found = simulated.measure(simulated.HUNDRED, rounds=2 if quick else 10)
-    return [median("simulate_100_s", [found.seconds], "s", {"max_rss_mb": [found.memory_mb]})]
+    return [simulation("simulate_100_s", [simulated.measure(simulated.HUNDRED, rounds=2 if quick else 10)])]
+
+
+def simulation(name: str, found: list[simulated.Simulated]) -> Figure:
+    """Make the figure of some simulations, with what the whole command took."""
+    details = {"processor_s": [each.processor_s for each in found], "max_rss_mb": [each.memory_mb for each in found]}
+    return median(name, [each.seconds for each in found], "s", details)
 
 
 def join_s(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # a page has no short form

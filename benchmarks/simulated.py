@@ -28,9 +28,12 @@ HUNDRED = (46,) * 100
 
 @dataclass(frozen=True)
 class Simulated:
-    """Seconds from the publication to the model, torch imported before; and the largest process of the command, MB."""
+    """Seconds from the publication to the model, torch imported before; of the whole command processor seconds, and MB
+    of its largest process.
+    """
 
     seconds: float
+    processor_s: float
     memory_mb: float
     updates: list[int]
 
@@ -56,7 +59,7 @@ def measure(rows: Sequence[int], rounds: int = 10) -> Simulated:
             sys.exit(f"{' '.join(command)} has failed")
         made = json.loads((place / "said.json").read_text())
     updates = [len(each["record"]["updates"]) for each in made["rounds"]]
-    return Simulated(made["seconds"], usage.ru_maxrss / 1024, updates)
+    return Simulated(made["seconds"], usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024, updates)
 
 
 def _changed(toml: str, **wanted: int) -> str:
