@@ -17,6 +17,7 @@ BARS: Final[dict[str, tuple[str, float]]] = {
     "evaluate_ratio_to_go": (">=", 0.95),
     "ledger_tax": ("<=", 1.1),
     "replay_50_rounds_s": ("<=", 30),
+    "simulate_hospitals_s": ("<=", 5),
     "memory_growth_per_cent": ("<=", 10),
     "heart by hospital FedAvg": (">=", 0.785),
     "a9a halves FedAvg": (">=", 0.897),

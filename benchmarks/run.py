@@ -30,6 +30,7 @@ import memory
 import processor
 import replay
 import rounds as whole_rounds
+import simulated
 from consortium import network
 from figure import BARS, Figure, median, table
 
@@ -115,6 +116,23 @@ def replay_50_rounds_s(*, quick: bool) -> list[Figure]:
         return [median("replay_50_rounds_s", replay.measure(folder, task), "s")]
 
 
+def simulate_hospitals_s(*, quick: bool) -> list[Figure]:
+    """The hospitals' task, four institutions and ten rounds, in one process without Fabric; imports are before."""
+    found = [simulated.measure(simulated.HOSPITALS) for _ in range(1 if quick else 5)]
+    return [simulation("simulate_hospitals_s", found)]
+
+
+def simulate_100_s(*, quick: bool) -> list[Figure]:
+    """The same with a hundred institutions of 46 rows; and the memory of its largest process."""
+    return [simulation("simulate_100_s", [simulated.measure(simulated.HUNDRED, rounds=2 if quick else 10)])]
+
+
+def simulation(name: str, found: list[simulated.Simulated]) -> Figure:
+    """Make the figure of some simulations, with what the whole command took."""
+    details = {"processor_s": [each.processor_s for each in found], "max_rss_mb": [each.memory_mb for each in found]}
+    return median(name, [each.seconds for each in found], "s", details)
+
+
 def join_s(*, quick: bool) -> list[Figure]:  # noqa: ARG001  # a page has no short form
     """A fifth institution joins four: machine time of the page's commands, as the test that types the page sums it."""
     page = "tests/network/test_join.py"
@@ -193,6 +211,8 @@ SPEED: dict[str, Callable[..., list[Figure]]] = {
     "round_1m_s": round_1m_s,
     "ledger_tax": ledger_tax,
     "replay_50_rounds_s": replay_50_rounds_s,
+    "simulate_hospitals_s": simulate_hospitals_s,
+    "simulate_100_s": simulate_100_s,
 }
 #: Measured by name only: 500 rounds and studies take minutes each, a profile slows what it looks at.
 BY_NAME: dict[str, Callable[..., list[Figure]]] = {

@@ -29,7 +29,7 @@ GOOD = """\
 import os, pickle, time
 import numpy as np
 
-def init(settings, problem, seed): raise LookupError("the issuer made the model")
+def init(settings, problem, seed): return {}
 def train(model, x, y, settings, problem, seed): return {name: array + 0.125 for name, array in model.items()}
 def predict(model, x, settings, problem): return np.full((len(x), 2), 0.5, np.float32)
 """

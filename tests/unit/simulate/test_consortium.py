@@ -107,6 +107,23 @@ def test_too_few_institutions(spec, files):
     assert caught.value.code == "BEFL-C-010"
 
 
+@pytest.mark.slow
+def test_a_hundred_institutions(spec, tmp_path):
+    """Each round has an update of each of them."""
+    files = {f"org{number}": tmp_path / f"org{number}.csv" for number in range(100)}
+    for number, path in enumerate(files.values()):
+        path.write_text(table(number, 40))
+    spec = dataclasses.replace(
+        spec,
+        participants=dataclasses.replace(spec.participants, least=100, most=100),
+        rounds=dataclasses.replace(spec.rounds, count=2),
+    )
+    made = simulate(spec, files)
+    assert len(made.record["roster"]) == 100
+    assert [(each.record["state"], len(each.record["updates"])) for each in made.rounds] == [("evaluated", 100)] * 2
+    assert {len(each.record["metrics"]["institutions"]) for each in made.rounds} == {100}
+
+
 def test_who_is_not_invited_stays_out(spec, files):
     invited = ("NorthMSP", "EastMSP", "SouthMSP")
     made = simulate(
