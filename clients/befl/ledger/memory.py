@@ -328,7 +328,7 @@ class MemoryLedger:
     Safe to use from several threads: one call runs at a time. Transaction ids follow from the channel, the caller's
     institution and the order of the calls, so the same calls make the same ledger.
 
-    An exception in the chaincode that is no :class:`~befl.rules.errors.BeflError` is a mistake, and comes out as it is:
+    An exception in the chaincode that is no ``BeflError`` is a mistake, and comes out as it is:
     who calls this ledger wants to see where it was made. A peer's client is told ``BEFL-G-009`` and nothing more. To a
     chaincode that calls another one, the other's mistake is that code as on a peer, and the traceback is logged.
     """

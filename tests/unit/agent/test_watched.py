@@ -19,6 +19,7 @@ from befl.gateway import wait
 from befl.operations import logs
 from befl.operations.metrics import AgentMetrics
 from befl.rules.errors import BeflError
+from befl.rules.version import __version__
 
 from .memory import Institution, Participant, config
 
@@ -111,6 +112,7 @@ def test_health_follows_what_works(tmp_path, monkeypatch):
     with start._watched(chosen) as (metrics, shown):
         assert shown == address
         assert ask(address, "/healthz")[0] == 200  # it has just begun
+        assert json.loads(ask(address, "/version")[1])["Version"] == __version__
         monkeypatch.setattr(start, "_SILENT_S", -1.0)
         status, text = ask(address, "/healthz")
         assert status == 503
