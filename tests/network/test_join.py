@@ -36,9 +36,9 @@ MEMBERS = ("org1", "org2", "org3", "org4")
 @pytest.fixture
 def sides(tmp_path: Path) -> Iterator[tuple[Side, Side]]:
     members, newcomer = tmp_path / "members", tmp_path / "newcomer"
-    hide(newcomer)  # or the test is skipped: unhidden it would not show that each side has its own folder only
     for folder in (members, newcomer):
         folder.mkdir()
+    hide(newcomer)  # or the test is skipped: unhidden it would not show that each side has its own folder only
     plain = plain_environment()
     befl.network.up(members / "network", befl.network.make(MEMBERS), owner=os.getpid())
     one = Side(members, newcomer, {**plain, "BEFL_NETWORK": str(members / "network")})
