@@ -102,7 +102,8 @@ def connected(name: str, *, optional: bool = False) -> Callable[[Callable[..., N
                 if network is None and optional:
                     command(None, *args, **rest)
                     return
-            with opened(name, network, identity, profile, user) as client:
+            client = opened(name, network, identity, profile, user)
+            with client:
                 command(client, *args, **rest)
 
         return run
