@@ -146,36 +146,32 @@ def test_a_model_that_somebody_changed(trained, tmp_path):
 
 def test_the_page(trained, consortium, tmp_path):
     """Every block of docs/how-to/audit.md, typed one after another in one folder."""
-    page = (Path(__file__).parents[2] / "docs/how-to/audit.md").read_text()
-    typed = "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
-    environment = {**os.environ, **commands.python_environment()}
-    done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f'befl() {{ {" ".join(BEFL)} "$@"; }}\n{typed}'],
-        cwd=tmp_path,
-        env=environment | {"BEFL_NETWORK": str(consortium.directory), "TASK": trained[0]},
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    lines = done.stdout.splitlines()
-    assert "is enrolled as client with role auditor" in done.stdout
+    printed = typed("audit.md", tmp_path, BEFL_NETWORK=str(consortium.directory), TASK=trained[0])
+    lines = printed.splitlines()
+    assert "is enrolled as client with role auditor" in printed
     assert lines.count(LAST) == 3
-    assert re.search(r"^\d+ blocks in ledger.gz$", done.stdout, re.MULTILINE)
+    assert re.search(r"^\d+ blocks in ledger.gz$", printed, re.MULTILINE)
     assert stat.S_IMODE((tmp_path / "ledger.gz").stat().st_mode) == 0o600
 
 
 def test_the_page_on_export(trained, consortium, tmp_path):
     """Every block of docs/how-to/follow-and-export.md, typed one after another in one folder."""
-    page = (Path(__file__).parents[2] / "docs/how-to/follow-and-export.md").read_text()
-    typed = "\n".join(re.findall(r"^```sh\n(.*?)^```", page, re.MULTILINE | re.DOTALL))
-    environment = {**os.environ, **commands.python_environment()}
+    printed = typed("follow-and-export.md", tmp_path, BEFL_NETWORK=str(consortium.directory), TASK=trained[0])
+    rounds = r"(\d+) rounds of task " + trained[0]
+    [board, runs] = re.findall(rf"^{rounds} in (?:board|file://{tmp_path}/runs)$", printed, re.MULTILINE)
+    assert board == runs != "0"
+    assert f"{(tmp_path / 'model.onnx').stat().st_size} bytes in model.onnx" in printed
+    assert [path.name.startswith("events.out.tfevents") for path in (tmp_path / "board").glob("*/*")] == [True]
+
+
+def typed(page: str, folder: Path, **variables: str) -> str:
+    """Type every block of a how-to page in a folder, and return what was printed."""
+    text = (Path(__file__).parents[2] / "docs/how-to" / page).read_text()
+    lines = "\n".join(re.findall(r"^```sh\n(.*?)^```", text, re.MULTILINE | re.DOTALL))
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", f'befl() {{ {" ".join(BEFL)} "$@"; }}\n{typed}'],
-        cwd=tmp_path,
-        env=environment | {"BEFL_NETWORK": str(consortium.directory), "TASK": trained[0]},
+        ["bash", "-euo", "pipefail", "-c", f'befl() {{ {" ".join(BEFL)} "$@"; }}\n{lines}'],
+        cwd=folder,
+        env={**os.environ, **commands.python_environment(), **variables},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,
@@ -183,11 +179,7 @@ def test_the_page_on_export(trained, consortium, tmp_path):
         timeout=120,
     )
     assert done.returncode == 0, done.stdout + done.stderr
-    rounds = r"(\d+) rounds of task " + trained[0]
-    [board, runs] = re.findall(rf"^{rounds} in (?:board|file://{tmp_path}/runs)$", done.stdout, re.MULTILINE)
-    assert board == runs != "0"
-    assert f"{(tmp_path / 'model.onnx').stat().st_size} bytes in model.onnx" in done.stdout
-    assert [path.name.startswith("events.out.tfevents") for path in (tmp_path / "board").glob("*/*")] == [True]
+    return done.stdout
 
 
 def replay_fails(task, file, *options) -> list[str]:
