@@ -41,7 +41,7 @@ SAYS = {
     "befl network status": r"the same block at every peer, leader org[12]",
     "befl network logs --lines 5": r"org2/orderer \| ",
     "befl network logs org1/peer --lines 100": r"org1/peer \| ",
-    "befl network logs supervisor": r"supervisor \| .*org1/ca: started",
+    "befl network logs supervisor": r"supervisor \| .*org1/orderer: started",
     'peer channel getinfo --channelID "$CHANNEL_NAME"': r'Blockchain info: {"height":',
     "befl network topology --format mermaid": r"graph LR",
     "befl network topology --format dot": r"graph befl {",
