@@ -239,16 +239,15 @@ class _Consortium:
                 self._idle_ms = 0
             else:
                 self._wait(pauses, working)
-        record = auditor.view(name).record
-        registered = auditor.model(name)
-        files = _on_no_ledger(model_files(auditor, auditor.view(name)))
+        view = auditor.view(name)
+        files = _on_no_ledger(model_files(auditor, view))
         return Simulation(
             task=name,
-            record=record,
+            record=view.record,
             rounds=tuple(self._rounds),
             files=files,
             digest=codec.digest(files[artefact.MANIFEST]),
-            model=registered["model"],
+            model=auditor.model(name)["model"],
             blocks=self._memory.height,
             seconds=time.monotonic() - started,
             warnings=tuple(self._warnings),
